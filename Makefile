@@ -1,0 +1,62 @@
+# One vocabulary of commands, for the hand, for CI and for the README. `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-header --quiet
+INSTALL := uv pip install --quiet --python $(BIN)/python --require-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev repro test check format ui lock clean
+
+help:  ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(BIN)/.run  ## the environment in .venv, from the lock file
+
+setup-dev: $(BIN)/.dev  ## the same with the tools for developing
+
+repro: setup  ## run the pipeline: every stage whose inputs changed
+	dvc repro
+
+test: setup-dev  ## run the tests
+	python -m pytest -n 2
+
+check: setup-dev  ## format, lint and types
+	ruff format --check .
+	ruff check .
+	mypy
+
+format: setup-dev  ## format and mend what lint can mend
+	ruff format .
+	ruff check --fix .
+
+ui: setup  ## MLflow's page at http://127.0.0.1:5000
+	mlflow ui --host 127.0.0.1 --port 5000
+
+lock: $(BIN)/uv  ## pin every dependency anew, with hashes
+	$(LOCK) requirements/bootstrap.in -o requirements/bootstrap.txt
+	$(LOCK) --upgrade requirements/run.in -o requirements/run.txt
+	$(LOCK) --upgrade requirements/dev.in -c requirements/run.txt -o requirements/dev.txt
+
+clean:  ## remove the environment and unfinished trainings' checkpoints
+	rm -rf .venv .checkpoints
+
+$(BIN)/uv: requirements/bootstrap.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1), Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.txt
+	@# Whatever Python runs in this environment (mlflow ui, typed by hand, too) sends no telemetry.
+	@printf 'import os; os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true"); os.environ.setdefault("DVC_NO_ANALYTICS", "true")\n' \
+		> $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/no_telemetry.pth
+	@touch $@
+
+$(BIN)/.run: $(BIN)/uv requirements/run.txt
+	@echo "installing the environment: once, about 5 GB (torch with CUDA), a minute or more"
+	$(INSTALL) -r requirements/run.txt
+	@touch $@
+
+$(BIN)/.dev: $(BIN)/.run requirements/dev.txt
+	$(INSTALL) -r requirements/dev.txt
+	@touch $@
