@@ -1,0 +1,70 @@
+"""Probes are calibrated on codes whose score is known."""
+
+import numpy as np
+import pytest
+
+from vaegan.evaluation.probes import linear_probe_accuracy, majority_rate, mlp_probe_accuracy
+
+TRAIN, TEST, CLASSES = 3000, 1000, 5
+
+
+@pytest.fixture
+def labels() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.integers(CLASSES, size=TRAIN), rng.integers(CLASSES, size=TEST)
+
+
+def probe(kind, codes, labels) -> float:
+    arguments = codes[0], labels[0], codes[1], labels[1]
+    return (
+        linear_probe_accuracy(*arguments) if kind == "linear" else mlp_probe_accuracy(*arguments, 0)
+    )
+
+
+def noise(labels, dim=4, seed=1):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal((len(part), dim)).astype(np.float32) for part in labels]
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_a_code_that_is_the_label_is_read_in_full(kind, labels):
+    codes = [np.eye(CLASSES, dtype=np.float32)[part] for part in labels]
+    assert probe(kind, codes, labels) == 1.0
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_noise_is_read_at_chance(kind, labels):
+    # Standard error at chance: sqrt(.2 * .8 / 1000) = 0.013; four of them above a fifth.
+    assert probe(kind, noise(labels), labels) < 0.25
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_a_constant_code_gives_the_majority_rate(kind, labels):
+    skewed = [np.where(part < 3, 0, part) for part in labels]
+    codes = [np.zeros((len(part), 2), np.float32) for part in labels]
+    assert probe(kind, codes, skewed) == pytest.approx(majority_rate(skewed[1]))
+
+
+def test_a_class_in_one_tiny_dimension_is_found(labels):
+    codes = noise(labels)
+    for code, part in zip(codes, labels, strict=True):
+        code[:, 2] = 1e-4 * part
+    assert probe("mlp", codes, labels) > 0.95
+
+
+def test_a_class_hidden_in_an_xor_escapes_the_linear_probe_only(labels):
+    binary = [part % 2 for part in labels]
+    codes = noise(labels, dim=2)
+    for code, part in zip(codes, binary, strict=True):
+        code[:, 1] = np.abs(code[:, 1]) * np.sign(code[:, 0]) * (1 - 2 * part)
+    assert probe("linear", codes, binary) < 0.65  # a line that cuts off corners gets beyond 0.5
+    assert probe("mlp", codes, binary) > 0.95
+
+
+def test_majority_rate_by_hand():
+    assert majority_rate(np.array([0, 1, 1, 3])) == 0.5
+
+
+def test_codes_of_different_sizes_are_refused(labels):
+    with pytest.raises(ValueError, match="differ in size"):
+        probe("linear", [np.zeros((TRAIN, 2)), np.zeros((TEST, 3))], labels)

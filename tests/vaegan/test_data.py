@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import torch
+
+from vaegan.data import (
+    LabelledImages,
+    PairSampler,
+    first_per_class,
+    stratified_subset,
+    to_unit_range,
+)
+from vaegan.rng import torch_rng
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((2, 1, 8, 8), np.float32), np.zeros(2, np.int64), "uint8"),
+        (np.zeros((2, 8, 8), np.uint8), np.zeros(2, np.int64), r"\(2, 8, 8\)"),
+        (np.zeros((2, 1, 8, 8), np.uint8), np.zeros(3, np.int64), "labels must be int64"),
+        (np.zeros((2, 1, 8, 8), np.uint8), np.zeros(2, np.int32), "int32"),
+        (np.zeros((2, 1, 8, 8), np.uint8), np.array([0, 4]), r"\[0, 4\)"),
+        (np.zeros((2, 1, 8, 8), np.uint8), np.array([-1, 0]), "-1"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_by_what_is_wrong(images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        LabelledImages(images, labels, 4)
+
+
+def test_unit_range_maps_0_to_0_and_255_to_1():
+    images = torch.tensor([0, 51, 255], dtype=torch.uint8)
+    assert to_unit_range(images).tolist() == pytest.approx([0.0, 0.2, 1.0])
+
+
+def test_partners_are_other_images_of_the_same_class(bars):
+    labels = torch.from_numpy(bars.labels)
+    batch = PairSampler(labels, 4).sample(2000, torch_rng(0, "t"))
+    assert torch.equal(labels[batch.anchor], labels[batch.partner])
+    assert (batch.anchor != batch.partner).all()
+
+
+def test_others_show_another_class_and_stand_in_the_batch(bars):
+    labels = torch.from_numpy(bars.labels)
+    batch = PairSampler(labels, 4).sample(64, torch_rng(0, "t"))
+    identity = labels[batch.anchor]
+    assert (identity[batch.other] != identity).all()
+    assert sorted(batch.other.tolist()) == list(range(64))
+
+
+def test_every_image_of_a_class_can_be_a_partner_and_about_equally_often():
+    labels = torch.tensor([0, 1, 0, 1, 1, 0, 1])
+    sampler = PairSampler(labels, 2)
+    batch = sampler.sample(70_000, torch_rng(0, "t"))
+    anchored = torch.bincount(batch.partner[batch.anchor == 1], minlength=7)
+    assert (anchored[[0, 1, 2, 5]] == 0).all()
+    # About 10,000 anchors on image 1, a third each to images 3, 4 and 6; five standard errors.
+    expected = anchored.sum() / 3
+    assert (anchored[[3, 4, 6]] - expected).abs().max() < 5 * (expected * 2 / 3) ** 0.5
+
+
+def test_a_class_of_one_image_is_its_own_partner():
+    batch = PairSampler(torch.tensor([0, 1, 1]), 2).sample(100, torch_rng(0, "t"))
+    assert (batch.partner[batch.anchor == 0] == 0).all()
+
+
+def test_one_class_cannot_be_paired():
+    with pytest.raises(ValueError, match="two classes"):
+        PairSampler(torch.zeros(5, dtype=torch.int64), 3)
+
+
+def test_the_same_key_draws_the_same_pairs_and_another_step_others(bars):
+    sampler = PairSampler(torch.from_numpy(bars.labels), 4)
+    first, again, later = (sampler.sample(32, torch_rng(3, "batch", n)) for n in (7, 7, 8))
+    assert torch.equal(first.anchor, again.anchor)
+    assert torch.equal(first.partner, again.partner)
+    assert not torch.equal(first.anchor, later.anchor)
+
+
+def test_first_per_class_gives_positions_by_class():
+    labels = np.array([2, 0, 2, 0, 3])
+    assert first_per_class(labels).tolist() == [1, 0, 4]
+    assert first_per_class(labels, 2).tolist() == [1, 3, 0, 2, 4]
+
+
+def test_a_stratified_subset_keeps_the_proportions():
+    labels = np.repeat([0, 1], [900, 100])
+    rows = stratified_subset(labels, 100, np.random.default_rng(0))
+    assert np.bincount(labels[rows]).tolist() == [90, 10]
+    assert len(set(rows.tolist())) == 100
+    assert stratified_subset(labels, 5000, np.random.default_rng(0)).tolist() == list(range(1000))

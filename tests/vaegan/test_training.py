@@ -1,0 +1,172 @@
+import dataclasses
+
+import pytest
+import torch
+
+from vaegan.evaluation.probes import linear_probe_accuracy
+from vaegan.training import ObjectiveWeights, Trainer, learning_rate_scale
+
+PLAYERS = ("generator", "discriminator", "critic")
+
+
+@pytest.fixture
+def trainer(model_config, training_config, bars) -> Trainer:
+    return Trainer(model_config, training_config, bars)
+
+
+def snapshot(trainer: Trainer, name: str) -> dict[str, torch.Tensor]:
+    """Parameters and buffers of a player, copied."""
+    module = trainer.players[name].modules[0]
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    return {key for key in before if not torch.equal(before[key], after[key])}
+
+
+def play(trainer: Trainer, name: str, draws=None) -> None:
+    """One update of one player alone."""
+    if name == "generator":
+        _, _, loss = trainer._generator_objective()
+        trainer.players[name].update(loss, 1.0)
+    elif name == "discriminator":
+        trainer._update_discriminator(draws, 1.0)
+    else:
+        trainer._update_critic(draws, 1.0)
+
+
+@pytest.mark.parametrize("player", PLAYERS)
+def test_a_players_update_touches_that_player_only(trainer, player):
+    trainer.train_step()
+    draws = trainer.draw()
+    before = {name: snapshot(trainer, name) for name in PLAYERS}
+    play(trainer, player, draws)
+    for name in PLAYERS:
+        changed = moved(before[name], snapshot(trainer, name))
+        assert bool(changed) == (name == player), f"{player}'s update moved {name}: {changed}"
+
+
+@pytest.mark.parametrize("player", PLAYERS)
+def test_a_players_update_leaves_no_gradient_with_another(trainer, player):
+    draws = trainer.draw()
+    play(trainer, player, draws)
+    for name in PLAYERS:
+        has_gradient = [p.grad is not None for p in trainer.players[name].parameters]
+        assert any(has_gradient) == (name == player)
+
+
+def test_every_parameter_of_every_player_learns(trainer):
+    before = {name: snapshot(trainer, name) for name in PLAYERS}
+    for _ in range(3):
+        trainer.train_step()
+    for name in PLAYERS:
+        parameters = {key for key, _ in trainer.players[name].modules[0].named_parameters()}
+        assert parameters <= moved(before[name], snapshot(trainer, name))
+
+
+def test_draws_pair_codes_and_labels_as_they_say(trainer):
+    trainer.train_step()
+    trainer.model.eval()  # so that one image's code does not depend on its batch
+    draws = trainer.draw()
+    pairs = trainer.config.pairs
+    assert torch.equal(draws.labels[:pairs], draws.labels[pairs:])
+    assert (draws.identity != draws.labels[:pairs]).all()
+    real_positions = [
+        next(i for i, x in enumerate(draws.images) if torch.equal(x, image)) for image in draws.real
+    ]
+    assert torch.equal(draws.labels[real_positions], draws.identity)
+
+
+def test_a_term_of_weight_zero_has_no_effect(model_config, training_config, bars):
+    def after_one_step(**weights: float) -> torch.Tensor:
+        config = dataclasses.replace(
+            training_config, weights=dataclasses.replace(training_config.weights, **weights)
+        )
+        trainer = Trainer(model_config, config, bars)
+        trainer.step = 1  # past step 0, where every player is still at its start
+        trainer.train_step()
+        return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+
+    names = [field.name for field in dataclasses.fields(ObjectiveWeights)]
+    zeros = dict.fromkeys(names, 0.0)
+    only = {name: after_one_step(**(zeros | {name: 1.0})) for name in names}
+    nothing = after_one_step(**zeros)
+    for name in names:
+        assert not torch.equal(only[name], nothing), f"{name} at weight 1 does nothing"
+
+
+def test_equal_seeds_give_equal_bits_and_another_seed_others(model_config, training_config, bars):
+    def result(seed: int) -> dict[str, torch.Tensor]:
+        trainer = Trainer(model_config, dataclasses.replace(training_config, seed=seed), bars)
+        for _ in trainer.run():
+            pass
+        return trainer.state()
+
+    first, again, other = result(1), result(1), result(2)
+    assert not moved(first, again)
+    assert "generator/module/0/encoder.trunk.0.weight" in moved(first, other)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_stopped_and_resumed_is_the_straight_run_bit_for_bit(
+    model_config, training_config, bars, precision
+):
+    config = dataclasses.replace(training_config, precision=precision)
+    straight = Trainer(model_config, config, bars)
+    reports = list(straight.run())
+    halted = Trainer(model_config, config, bars)
+    next(halted.run())
+    resumed = Trainer(model_config, config, bars)
+    resumed.restore(halted.state())
+    assert resumed.step == 4
+    last = list(resumed.run())[-1]
+    assert not moved(straight.state(), resumed.state())
+    timeless = {k: v for k, v in last.metrics.items() if k != "images_per_second"}
+    assert timeless == {k: reports[-1].metrics[k] for k in timeless}
+
+
+def test_reports_come_every_so_many_steps_and_at_the_end(model_config, training_config, bars):
+    config = dataclasses.replace(training_config, steps=10)
+    assert [r.step for r in Trainer(model_config, config, bars).run()] == [4, 8, 10]
+
+
+def test_training_does_not_touch_torchs_own_random_stream(trainer):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    trainer.train_step()
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_loss_that_is_not_finite_stops_and_is_named(trainer):
+    with torch.no_grad():
+        next(trainer.critic.parameters()).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="is nan before step 4"):
+        next(trainer.run())
+
+
+def test_images_of_another_shape_are_refused(model_config, training_config, bars):
+    config = dataclasses.replace(model_config, image_shape=(1, 28, 28))
+    with pytest.raises(ValueError, match="28"):
+        Trainer(config, training_config, bars)
+
+
+def test_learning_rate_rises_then_falls_to_nothing():
+    scale = [learning_rate_scale(step, 100, 10) for step in range(101)]
+    assert scale[0] == pytest.approx(0.1)
+    assert scale[9] == scale[10] == 1.0
+    assert scale[55] == pytest.approx(0.5)
+    assert scale[100] == pytest.approx(0.0)
+    assert learning_rate_scale(0, 10, 0) == 1.0
+
+
+def test_it_learns_to_put_the_class_into_the_specified_code(model_config, training_config, bars):
+    config = dataclasses.replace(training_config, steps=150, pairs=32, lr=3e-3, report_every=50)
+    trainer = Trainer(model_config, config, bars)
+    losses = [report.metrics["reconstruction_loss"] for report in trainer.run()]
+    assert losses[-1] < 0.5 * losses[0]
+    trainer.model.eval()
+    with torch.inference_mode():
+        codes = trainer.model.encode(trainer.images.float() / 255)
+    s, labels = codes.specified.mean.numpy(), bars.labels
+    assert linear_probe_accuracy(s[:128], labels[:128], s[128:], labels[128:]) > 0.9

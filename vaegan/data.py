@@ -1,0 +1,164 @@
+"""Labelled images at rest, and the sampler of pairs that training draws from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with the class each one shows.
+
+    Attributes:
+        images: uint8 (N, C, H, W), in memory or memory-mapped.
+        labels: int64 (N,), each in [0, class_count).
+        class_count: Number of classes, >= 2; a class may be absent from a split.
+
+    Raises:
+        ValueError: wrong dtype or rank, lengths differ, or a label is out of range.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    class_count: int
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim != 4:
+            raise ValueError(
+                f"images must be uint8 (N, C, H, W), got {self.images.dtype} {self.images.shape}"
+            )
+        if self.labels.dtype != np.int64 or self.labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                f"labels must be int64 ({len(self.images)},), "
+                f"got {self.labels.dtype} {self.labels.shape}"
+            )
+        if len(self.labels) and not (
+            0 <= self.labels.min() and self.labels.max() < self.class_count
+        ):
+            raise ValueError(
+                f"labels must lie in [0, {self.class_count}), "
+                f"got [{self.labels.min()}, {self.labels.max()}]"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+
+def to_unit_range(images: Tensor) -> Tensor:
+    """uint8 images (..., C, H, W) in [0, 255] as float32 in [0, 1]; the same device."""
+    return images.to(torch.float32).div_(255.0)
+
+
+def first_per_class(labels: np.ndarray, per_class: int = 1) -> np.ndarray:
+    """Positions of the first ``per_class`` images of each class that occurs.
+
+    Args:
+        labels: int64 (N,).
+        per_class: How many of each class, fewer where a class has fewer.
+
+    Returns:
+        int64 (M,), sorted by class and by position within a class.
+    """
+    positions = [np.flatnonzero(labels == c)[:per_class] for c in np.unique(labels)]
+    return np.concatenate(positions).astype(np.int64)
+
+
+def stratified_subset(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Positions of at most ``count`` images, classes in their own proportions.
+
+    Args:
+        labels: int64 (N,).
+        count: Size wanted; all positions are returned when count >= N.
+        rng: Source of the choice.
+
+    Returns:
+        int64 (M,), sorted, without repetition; M is within the number of classes of ``count``.
+    """
+    if count >= len(labels):
+        return np.arange(len(labels), dtype=np.int64)
+    chosen = []
+    for c in np.unique(labels):
+        members = np.flatnonzero(labels == c)
+        share = max(1, round(count * len(members) / len(labels)))
+        chosen.append(rng.choice(members, size=share, replace=False))
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Positions of P pairs of one class each, and for each pair one of another class.
+
+    Attributes:
+        anchor: int64 (P,) positions in the data set.
+        partner: int64 (P,) positions, of the anchor's class; another image
+            wherever the class has more than one.
+        other: int64 (P,) positions *within this batch*, each of another class
+            than the anchor's, as long as no class fills more than half of the batch.
+    """
+
+    anchor: Tensor
+    partner: Tensor
+    other: Tensor
+
+
+class PairSampler:
+    """Draws pairs of images of one class, by index on labels that stay on the device.
+
+    Anchors are uniform over images, partners uniform over the other images of the
+    anchor's class. No work is done per image in Python.
+
+    Args:
+        labels: int64 (N,), on the device on which the positions are wanted.
+        class_count: Number of classes.
+
+    Raises:
+        ValueError: there are fewer than two classes with images.
+    """
+
+    def __init__(self, labels: Tensor, class_count: int) -> None:
+        self.labels = labels
+        self.class_count = class_count
+        self.by_class = torch.argsort(labels, stable=True)
+        self.size = torch.bincount(labels, minlength=class_count)
+        if int((self.size > 0).sum()) < 2:
+            raise ValueError("images of at least two classes are needed to form pairs, got one")
+        self.start = torch.cumsum(self.size, 0) - self.size
+        self.rank = torch.empty_like(self.by_class)  # position of an image within by_class
+        self.rank[self.by_class] = torch.arange(len(labels), device=labels.device)
+
+    def sample(self, pairs: int, rng: torch.Generator) -> PairBatch:
+        """Draws ``pairs`` pairs.
+
+        Args:
+            pairs: P, >= 1.
+            rng: Generator on the device of the labels.
+
+        Returns:
+            The positions, on the device of the labels.
+        """
+        device = self.labels.device
+        anchor = torch.randint(len(self.labels), (pairs,), generator=rng, device=device)
+        label = self.labels[anchor]
+        size, start = self.size[label], self.start[label]
+        # A step of 1..size-1 round the ring of the class never lands on the anchor itself.
+        draw = torch.rand(pairs, generator=rng, device=device)
+        step = 1 + (draw * (size - 1)).to(torch.int64)
+        partner = self.by_class[start + (self.rank[anchor] - start + step) % size]
+        return PairBatch(anchor, partner, self._others(label))
+
+    def _others(self, label: Tensor) -> Tensor:
+        """Pairs sorted by class and moved on by the largest class's size meet another class."""
+        order = torch.argsort(label, stable=True)
+        shift = torch.bincount(label, minlength=self.class_count).max()
+        moved = order[(torch.arange(len(label), device=label.device) + shift) % len(label)]
+        other = torch.empty_like(order)
+        other[order] = moved
+        return other

@@ -1,0 +1,217 @@
+"""The networks: encoder, decoder, and the two adversaries, discriminator and critic."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaegan.latents import Codes, Posterior
+
+KERNEL = 5  # "filter size 5", in encoder, decoder and discriminator alike
+STRIDE = 2
+PADDING = KERNEL // 2
+LOGVAR_RANGE = (-12.0, 6.0)  # std in [0.0025, 20]: keeps exp() and the KL finite in training
+
+
+@dataclass(frozen=True)
+class CodeConfig:
+    """One code: its number of dimensions (>= 1) and whether it has a variance."""
+
+    dim: int
+    variational: bool
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The structure of a model, enough to build it before its weights are loaded.
+
+    Attributes:
+        image_shape: (C, H, W), height and width >= 8.
+        class_count: Number of identities that the adversaries tell apart.
+        base_channels: Feature maps of the first convolution; they double in each next one.
+        specified: The code of what is shown.
+        unspecified: The code of how it looks.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_count: int
+    base_channels: int
+    specified: CodeConfig
+    unspecified: CodeConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain lists, numbers and dictionaries, for JSON."""
+        return asdict(self) | {"image_shape": list(self.image_shape)}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "ModelConfig":
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            KeyError, TypeError: a field is missing, unknown or of another type.
+        """
+        channels, height, width = fields["image_shape"]
+        return cls(
+            image_shape=(int(channels), int(height), int(width)),
+            class_count=int(fields["class_count"]),
+            base_channels=int(fields["base_channels"]),
+            specified=CodeConfig(**fields["specified"]),
+            unspecified=CodeConfig(**fields["unspecified"]),
+        )
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """Feature maps after each of the three convolutions."""
+        return self.base_channels, 2 * self.base_channels, 4 * self.base_channels
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(H, W) of the image and after each of the three convolutions of stride 2."""
+        sizes = [self.image_shape[1:]]
+        for _ in self.widths:
+            height, width = sizes[-1]
+            sizes.append(((height + 1) // STRIDE, (width + 1) // STRIDE))
+        return tuple(sizes)
+
+
+class Encoder(nn.Module):
+    """Images (B, C, H, W) to the posteriors of both codes.
+
+    Three convolutions of filter size 5 and stride 2, each with batch normalisation
+    and ReLU, then one linear head per code.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        layers: list[nn.Module] = []
+        channels = config.image_shape[0]
+        for width in config.widths:
+            layers += [
+                nn.Conv2d(channels, width, KERNEL, STRIDE, PADDING, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+            channels = width
+        self.trunk = nn.Sequential(*layers, nn.Flatten())
+        height, width = config.sizes[-1]
+        features = channels * height * width
+        self.specified = _head(features, config.specified)
+        self.unspecified = _head(features, config.unspecified)
+
+    def forward(self, images: Tensor) -> Codes:
+        """Posteriors of images in [0, 1]; float32 whatever the precision of the convolutions."""
+        features = self.trunk(images)
+        return Codes(
+            _posterior(self.specified(features), self.config.specified),
+            _posterior(self.unspecified(features), self.config.unspecified),
+        )
+
+
+def _head(features: int, code: CodeConfig) -> nn.Module:
+    if code.variational:
+        return nn.Linear(features, 2 * code.dim)
+    # Without a divergence nothing holds the scale of a code, and an encoder can hide from
+    # its critic by shrinking it; normalised, it also has the prior's mean and variance.
+    return nn.Sequential(nn.Linear(features, code.dim), nn.BatchNorm1d(code.dim, affine=False))
+
+
+def _posterior(output: Tensor, code: CodeConfig) -> Posterior:
+    output = output.float()
+    if not code.variational:
+        return Posterior(output)
+    mean, logvar = output.chunk(2, dim=1)
+    return Posterior(mean, logvar.clamp(*LOGVAR_RANGE))
+
+
+class Decoder(nn.Module):
+    """Codes (B, S) and (B, Z) to images (B, C, H, W) in [0, 1].
+
+    A linear layer, then three transposed convolutions of filter size 5 that undo the
+    encoder's sizes, with batch normalisation and ReLU before each; the last one gives
+    the image through a sigmoid.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.shape = (config.widths[-1], *config.sizes[-1])
+        self.linear = nn.Linear(
+            config.specified.dim + config.unspecified.dim,
+            self.shape[0] * self.shape[1] * self.shape[2],
+        )
+        outputs = (*config.widths[-2::-1], config.image_shape[0])
+        layers: list[nn.Module] = []
+        channels = self.shape[0]
+        for width, small, large in zip(outputs, config.sizes[:0:-1], config.sizes[-2::-1]):
+            # Output size (n - 1) * stride - 2 * padding + kernel is 2n - 1; the rest is padded.
+            extra = tuple(b - (STRIDE * a - 1) for a, b in zip(small, large))
+            layers += [
+                nn.BatchNorm2d(channels),
+                nn.ReLU(inplace=True),
+                nn.ConvTranspose2d(channels, width, KERNEL, STRIDE, PADDING, extra),
+            ]
+            channels = width
+        self.trunk = nn.Sequential(*layers)
+
+    def forward(self, specified: Tensor, unspecified: Tensor) -> Tensor:
+        """Images drawn from the codes, float32; row i of both codes gives image i."""
+        features = self.linear(torch.cat([specified, unspecified], dim=1))
+        features = features.view(-1, *self.shape).contiguous(memory_format=torch.channels_last)
+        return torch.sigmoid(self.trunk(features).float())
+
+
+class Discriminator(nn.Module):
+    """Logit that an image (B, C, H, W) is a real picture of the class given, (B,).
+
+    Three convolutions of filter size 5 and stride 2; the class enters by projection,
+    logit = v . h(x) + e_y . h(x), as in Miyato & Koyama (2018, arXiv 1802.05637).
+    It has no batch normalisation: a batch holds real or drawn images of many
+    identities, and statistics shared by them would leak from one to another.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = config.image_shape[0]
+        for width in config.widths:
+            layers += [nn.Conv2d(channels, width, KERNEL, STRIDE, PADDING), nn.LeakyReLU(0.2)]
+            channels = width
+        height, width = config.sizes[-1]
+        self.trunk = nn.Sequential(
+            *layers, nn.Flatten(), nn.Linear(channels * height * width, 128), nn.LeakyReLU(0.2)
+        )
+        self.real = nn.Linear(128, 1)
+        self.identity = nn.Embedding(config.class_count, 128)
+        nn.init.zeros_(self.identity.weight)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Logits, float32 (B,), of images in [0, 1] and labels int64 (B,)."""
+        features = self.trunk(images)
+        logits = self.real(features).squeeze(1).float()
+        return logits + (features.float() * self.identity(labels)).sum(dim=1)
+
+
+class Critic(nn.Module):
+    """Guesses the class from an unspecified code: (B, Z) to logits (B, class_count).
+
+    An MLP of two hidden layers of ``width`` units on the code standardised over the batch,
+    so that a class written in small numbers is as plain to it as one in large numbers. The
+    standardisation keeps no running statistics: using the critic never changes it.
+    """
+
+    def __init__(self, config: ModelConfig, width: int = 256) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(config.unspecified.dim, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, config.class_count),
+        )
+
+    def forward(self, unspecified: Tensor) -> Tensor:
+        """Class logits, float32, of a batch of at least two codes."""
+        standardised = F.batch_norm(unspecified.float(), None, None, training=True, eps=1e-6)
+        return self.layers(standardised).float()

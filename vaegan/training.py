@@ -1,0 +1,353 @@
+"""Adversarial training: one update per player, the loop, and the state to go on from.
+
+Knows no tracker and no file: it yields a report every so many steps.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from vaegan import losses
+from vaegan.data import LabelledImages, PairSampler, to_unit_range
+from vaegan.latents import Codes, kl_to_standard_normal, reparameterize
+from vaegan.model import DisentanglingVAE
+from vaegan.networks import Critic, Discriminator, ModelConfig
+from vaegan.rng import derive_seed, torch_rng
+
+
+@dataclass(frozen=True)
+class ObjectiveWeights:
+    """The factor of each term in the loss of encoder and decoder; 0 switches a term off.
+
+    Attributes:
+        reconstruction: Squared error of an image drawn from its own codes.
+        partner: Squared error of an image drawn from its own style and the specified
+            code of another image of its class.
+        specified_kl: KL of the specified posterior from N(0, I), nats.
+        unspecified_kl: KL of the unspecified posterior from N(0, I), nats.
+        adversarial: Discriminator, on images with the style of another image.
+        adversarial_prior: Discriminator, on images with a style drawn from the prior.
+        confusion: Critic that guesses the class from the unspecified code.
+    """
+
+    reconstruction: float
+    partner: float
+    specified_kl: float
+    unspecified_kl: float
+    adversarial: float
+    adversarial_prior: float
+    confusion: float
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train.
+
+    Attributes:
+        seed: Of every random stream.
+        steps: Updates of encoder and decoder, >= 1.
+        pairs: Pairs of images per step; the encoder sees twice as many images.
+        lr: Adam's step size of encoder and decoder at its highest.
+        discriminator_lr: That of the discriminator.
+        critic_lr: That of the critic.
+        critic_steps: Updates of the critic per step, >= 1.
+        warmup_steps: Steps over which the step sizes rise linearly from 0.
+        report_every: Steps between reports.
+        precision: ``"float32"`` or ``"bfloat16"`` (autocast; weights and losses stay float32).
+        weights: Of the terms.
+    """
+
+    seed: int
+    steps: int
+    pairs: int
+    lr: float
+    discriminator_lr: float
+    critic_lr: float
+    critic_steps: int
+    warmup_steps: int
+    report_every: int
+    precision: str
+    weights: ObjectiveWeights
+
+
+@dataclass(frozen=True)
+class Report:
+    """What happened since the last report.
+
+    Attributes:
+        step: Steps done so far.
+        metrics: Name to mean over the interval: losses, learning rate, images per second.
+    """
+
+    step: int
+    metrics: dict[str, float]
+
+
+@dataclass
+class Player:
+    """One side of the game: the modules it owns and the optimizer that moves them, alone."""
+
+    name: str
+    modules: list[nn.Module]
+    lr: float
+    betas: tuple[float, float]
+    optimizer: torch.optim.Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parameters = [p for module in self.modules for p in module.parameters()]
+        self.optimizer = torch.optim.Adam(
+            self.parameters, lr=self.lr, betas=self.betas, foreach=True
+        )
+
+    def update(self, loss: Tensor, scale: float) -> None:
+        """One optimizer step at ``scale`` times the player's rate.
+
+        Backpropagates into the player's own parameters and no others, so a loss that
+        runs through an adversary leaves neither gradients nor changes there.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr * scale
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward(inputs=self.parameters)
+        self.optimizer.step()
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What the generator made of a batch of P pairs; kept for its adversaries' updates.
+
+    Attributes:
+        images: float32 (2P, C, H, W), anchors then partners.
+        labels: int64 (2P,).
+        codes: Posteriors of the images.
+        unspecified: float32 (2P, Z), one sample of each image.
+        own: Images drawn from their own codes, (2P, C, H, W).
+        partner: From their own style and their partner's specified code, (2P, C, H, W).
+        swapped: Style of each anchor, identity of an image of another class, (P, C, H, W).
+        sampled: Style from the prior, the same identities, (P, C, H, W).
+        identity: int64 (P,), the class that ``swapped`` and ``sampled`` should show.
+        real: float32 (P, C, H, W), real images of those classes.
+    """
+
+    images: Tensor
+    labels: Tensor
+    codes: Codes
+    unspecified: Tensor
+    own: Tensor
+    partner: Tensor
+    swapped: Tensor
+    sampled: Tensor
+    identity: Tensor
+    real: Tensor
+
+
+def learning_rate_scale(step: int, steps: int, warmup_steps: int) -> float:
+    """Linear rise over ``warmup_steps``, then half a cosine down to 0 at ``steps``; in [0, 1]."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    done = (step - warmup_steps) / max(1, steps - warmup_steps)
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+
+
+class Trainer:
+    """The game between encoder-decoder, discriminator and critic.
+
+    Args:
+        model_config: Structure of the model.
+        config: How to train.
+        data: Training images; copied whole to the device as uint8.
+        device: Where to train.
+
+    Raises:
+        ValueError: the images are not of the model's shape, or show fewer than two classes.
+    """
+
+    def __init__(
+        self,
+        model_config: ModelConfig,
+        config: TrainingConfig,
+        data: LabelledImages,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if data.image_shape != model_config.image_shape:
+            raise ValueError(
+                f"images are {data.image_shape}, the model wants {model_config.image_shape}"
+            )
+        self.config = config
+        self.device = torch.device(device)
+        self.images = torch.from_numpy(data.images[:]).to(self.device)
+        self.labels = torch.from_numpy(data.labels[:]).to(self.device)
+        self.sampler = PairSampler(self.labels, data.class_count)
+        with torch.random.fork_rng():  # initial weights are keyed too, and torch's own stream kept
+            torch.manual_seed(derive_seed(config.seed, "weights"))
+            self.model = DisentanglingVAE(model_config)
+            self.discriminator = Discriminator(model_config)
+            self.critic = Critic(model_config)
+        self.players: dict[str, Player] = {}
+        for name, module, lr, betas in (
+            ("generator", self.model, config.lr, (0.9, 0.999)),
+            ("discriminator", self.discriminator, config.discriminator_lr, (0.5, 0.999)),
+            ("critic", self.critic, config.critic_lr, (0.9, 0.999)),
+        ):
+            module.to(self.device, memory_format=torch.channels_last).train()
+            self.players[name] = Player(name, [module], lr, betas)
+        self.step = 0
+
+    def run(self) -> Iterator[Report]:
+        """Trains to the end, from wherever the state is, and yields every ``report_every`` steps.
+
+        Raises:
+            FloatingPointError: a loss is not finite; found at the report that follows.
+        """
+        while self.step < self.config.steps:
+            stop = min(
+                self.config.steps,
+                self.step + self.config.report_every - self.step % self.config.report_every,
+            )
+            begun, first = time.perf_counter(), self.step
+            totals: dict[str, Tensor] = {}
+            while self.step < stop:
+                for name, value in self.train_step().items():
+                    totals[name] = totals[name] + value if name in totals else value
+            # The only synchronisation with the device: once per report.
+            metrics = {name: float(value) / (stop - first) for name, value in totals.items()}
+            for name, value in metrics.items():
+                if not math.isfinite(value):
+                    raise FloatingPointError(f"{name} is {value} before step {stop}")
+            seconds = time.perf_counter() - begun
+            metrics["lr"] = self.config.lr * self._scale(stop - 1)
+            metrics["images_per_second"] = 2 * self.config.pairs * (stop - first) / seconds
+            yield Report(self.step, metrics)
+
+    def train_step(self) -> dict[str, Tensor]:
+        """One update of each player; returns each loss as a detached scalar on the device."""
+        scale = self._scale(self.step)
+        draws, generator_terms, generator = self._generator_objective()
+        self.players["generator"].update(generator, scale)
+        terms = generator_terms | self._update_discriminator(draws, scale)
+        terms |= self._update_critic(draws, scale)
+        self.step += 1
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _scale(self, step: int) -> float:
+        return learning_rate_scale(step, self.config.steps, self.config.warmup_steps)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"
+        )
+
+    def draw(self) -> Draws:
+        """Takes the step's batch and draws all its images, in one pass of each network."""
+        pairs = self.config.pairs
+        rng = torch_rng(self.config.seed, "batch", self.step, self.device)
+        batch = self.sampler.sample(pairs, rng)
+        positions = torch.cat([batch.anchor, batch.partner])
+        images = to_unit_range(self.images[positions]).contiguous(memory_format=torch.channels_last)
+        labels = self.labels[positions]
+        with self._autocast():
+            codes = self.model.encoder(images)
+            s = reparameterize(codes.specified, rng)
+            z = reparameterize(codes.unspecified, rng)
+            partner = torch.cat([s[pairs:], s[:pairs]])
+            other = s[batch.other]
+            noise = torch.randn(z[:pairs].shape, generator=rng, device=self.device)
+            drawn = self.model.decoder(
+                torch.cat([s, partner, other, other]), torch.cat([z, z, z[:pairs], noise])
+            )
+        own, with_partner, swapped, sampled = drawn.split([2 * pairs, 2 * pairs, pairs, pairs])
+        identity = labels[batch.other]
+        real = images[pairs + batch.other]  # the other's partner: never the source of the code
+        return Draws(images, labels, codes, z, own, with_partner, swapped, sampled, identity, real)
+
+    def _generator_objective(self) -> tuple[Draws, dict[str, Tensor], Tensor]:
+        """Encoder and decoder's loss, its terms, and what was drawn."""
+        draws, weights = self.draw(), self.config.weights
+        with self._autocast():
+            fake = torch.cat([draws.swapped, draws.sampled])
+            logits = self.discriminator(fake, draws.identity.repeat(2))
+            guesses = self.critic(draws.unspecified)
+        swapped_logits, sampled_logits = logits.chunk(2)
+        weighted = {
+            "reconstruction": losses.reconstruction_loss(draws.own, draws.images),
+            "partner": losses.reconstruction_loss(draws.partner, draws.images),
+            "specified_kl": kl_to_standard_normal(draws.codes.specified),
+            "unspecified_kl": kl_to_standard_normal(draws.codes.unspecified),
+            "adversarial": losses.generator_loss(swapped_logits),
+            "adversarial_prior": losses.generator_loss(sampled_logits),
+            "confusion": losses.confusion_loss(guesses),
+        }
+        total = sum(
+            (getattr(weights, name) * value for name, value in weighted.items()),
+            start=torch.zeros((), device=self.device),
+        )
+        terms = {f"{name}_loss": value for name, value in weighted.items()}
+        return draws, terms | {"generator_loss": total}, total
+
+    def _update_discriminator(self, draws: Draws, scale: float) -> dict[str, Tensor]:
+        """Real images of an identity against drawn ones, and against real ones of another."""
+        # The anchors are real but show another class than ``identity``: without them the
+        # discriminator learns what is sharp before it learns what shows the right class.
+        mismatched = draws.images[: len(draws.identity)]
+        fake = torch.cat([draws.swapped.detach(), draws.sampled.detach(), mismatched])
+        images = torch.cat([draws.real, fake])
+        with self._autocast():
+            logits = self.discriminator(images, draws.identity.repeat(4))
+        real_logits, fake_logits = logits.split([len(draws.real), len(fake)])
+        loss = losses.discriminator_loss(real_logits, fake_logits)
+        self.players["discriminator"].update(loss, scale)
+        correct = 0.5 * (real_logits > 0).float().mean() + 0.5 * (fake_logits < 0).float().mean()
+        return {"discriminator_loss": loss, "discriminator_accuracy": correct}
+
+    def _update_critic(self, draws: Draws, scale: float) -> dict[str, Tensor]:
+        """The class of each image from a sample of its style, kept constant."""
+        codes = draws.unspecified.detach()
+        for _ in range(self.config.critic_steps):
+            with self._autocast():
+                logits = self.critic(codes)
+            loss = losses.critic_loss(logits, draws.labels)
+            self.players["critic"].update(loss, scale)
+        correct = (logits.argmax(dim=1) == draws.labels).float().mean()
+        return {"critic_loss": loss, "critic_accuracy": correct}
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the rest of the training depends on, flat: weights, moments, step.
+
+        Random streams need no state: each step's is keyed by its number.
+        """
+        tensors = {"step": torch.tensor(self.step)}
+        for name, player in self.players.items():
+            for index, module in enumerate(player.modules):
+                for key, value in module.state_dict().items():
+                    tensors[f"{name}/module/{index}/{key}"] = value
+            for index, moments in player.optimizer.state_dict()["state"].items():
+                for key, value in moments.items():
+                    tensors[f"{name}/optimizer/{index}/{key}"] = value
+        return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Goes on from what :meth:`state` gave, under the same configurations and data.
+
+        Raises:
+            KeyError, RuntimeError: the state is of another structure.
+        """
+        for name, player in self.players.items():
+            for index, module in enumerate(player.modules):
+                module.load_state_dict(_below(state, f"{name}/module/{index}/"))
+            optimizer = player.optimizer.state_dict()
+            optimizer["state"] = {
+                index: _below(state, f"{name}/optimizer/{index}/")
+                for index in range(len(player.parameters))
+            }
+            player.optimizer.load_state_dict(optimizer)
+        self.step = int(state["step"])
+
+
+def _below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+    }
