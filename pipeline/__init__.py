@@ -1,0 +1,22 @@
+"""The wiring: five stages over the library ``vaegan``, tracked by MLflow and run by DVC.
+
+Importing it sets, where the user has not, what has to stand in the environment before
+torch and MLflow are imported: no telemetry, no unpickling, no look at package
+indexes, figures without a screen, and cuBLAS's deterministic workspace.
+"""
+
+import os
+
+DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_MODEL_CATALOG_URI": "",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MPLBACKEND": "Agg",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+for _name, _value in DEFAULTS.items():
+    os.environ.setdefault(_name, _value)
