@@ -1,0 +1,253 @@
+"""What passes between stages: file names and formats, known here and nowhere else.
+
+Paths are relative to the folder that a stage runs in. Every file appears under its
+name only when it is whole.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vaegan.data import LabelledImages
+
+PREPARED = Path("data/prepared")
+MODEL = Path("models")
+CODES = Path("codes")
+CURVES = Path("reports/curves.csv")
+METRICS = Path("reports/metrics.json")
+FIGURES = Path("reports/figures")
+SPLITS = ("train", "test")
+
+
+class ArtifactError(ValueError):
+    """A file that should have come from an earlier stage is missing or damaged."""
+
+
+def repository() -> Path:
+    """The user's own repository, also where a stage runs in one of DVC's temporary copies.
+
+    DVC names it in ``DVC_ROOT``; a stage started by hand runs in it.
+    """
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a path beside ``path`` to write to; puts the file under its name when it is whole.
+
+    Synchronised with the disk before it is renamed. Where writing fails, nothing is left
+    and what was under the name stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.chmod(0o666 & ~_umask())  # mkstemp made it readable by its owner only
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder: a new one to fill, which takes the place of ``path`` at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    old = part.with_suffix(".old")
+    try:
+        yield part
+        part.chmod(0o777 & ~_umask())
+        if path.exists():
+            path.replace(old)
+        part.replace(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes strict JSON: NaN and infinity raise ValueError."""
+    with whole_file(path) as part:
+        part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        ArtifactError: the file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path} is missing: run the stage that makes it") from error
+    except ValueError as error:
+        raise ArtifactError(f"{path} is not JSON: {error}") from error
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Writes a ``.npy`` file that can be memory-mapped."""
+    with whole_file(path) as part, part.open("wb") as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Memory-maps a ``.npy`` file, read-only.
+
+    Raises:
+        ArtifactError: the file is missing, truncated or not an array.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path} is missing: run the stage that makes it") from error
+    except (ValueError, EOFError, OSError) as error:
+        raise ArtifactError(f"{path} is not a whole array file: {error}") from error
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The prepared data set.
+
+    Attributes:
+        train, test: The two splits, memory-mapped.
+        description: Content of ``dataset.json``; ``name`` is of the data set really used.
+    """
+
+    train: LabelledImages
+    test: LabelledImages
+    description: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the data set that was really used."""
+        return self.description["name"]
+
+
+def write_dataset(
+    splits: dict[str, LabelledImages], about: dict[str, Any], folder: Path = PREPARED
+) -> None:
+    """Writes the arrays of each split and ``dataset.json``, in that order.
+
+    Args:
+        splits: By name, "train" and "test".
+        about: What else ``dataset.json`` holds: name, source, licence, class names.
+        folder: Where to.
+    """
+    described = {}
+    for split, data in splits.items():
+        arrays = {"images": data.images, "labels": data.labels}
+        for name, array in arrays.items():
+            write_array(folder / split / f"{name}.npy", array)
+        counts = np.bincount(data.labels, minlength=data.class_count)
+        described[split] = {
+            "images": len(data),
+            "class_counts": counts.tolist(),
+            "arrays": {
+                name: {
+                    "shape": list(array.shape),
+                    "dtype": str(array.dtype),
+                    "sha256": sha256(folder / split / f"{name}.npy"),
+                }
+                for name, array in arrays.items()
+            },
+        }
+    write_json(folder / "dataset.json", about | {"splits": described})
+
+
+def read_dataset(folder: Path = PREPARED) -> Dataset:
+    """Opens the prepared data set.
+
+    Raises:
+        ArtifactError: a file is missing or damaged, or the arrays do not fit together.
+    """
+    description = read_json(folder / "dataset.json")
+    splits = {}
+    for split in SPLITS:
+        images, labels = (
+            read_array(folder / split / f"{name}.npy") for name in ("images", "labels")
+        )
+        try:
+            splits[split] = LabelledImages(images, labels, len(description["class_names"]))
+        except (ValueError, KeyError) as error:
+            raise ArtifactError(f"{folder / split}: {error}") from error
+    return Dataset(splits["train"], splits["test"], description)
+
+
+CODE_ARRAYS = ("specified_mean", "specified_std", "unspecified_mean", "unspecified_std", "labels")
+
+
+def write_codes(split: str, arrays: dict[str, np.ndarray], folder: Path = CODES) -> None:
+    """Writes the codes of a split: float32 (N, D) means and deviations, int64 (N,) labels.
+
+    Raises:
+        ValueError: other arrays are given than ``CODE_ARRAYS``.
+    """
+    if set(arrays) != set(CODE_ARRAYS):
+        raise ValueError(f"expected the arrays {CODE_ARRAYS}, got {tuple(arrays)}")
+    for name, array in arrays.items():
+        write_array(folder / split / f"{name}.npy", array)
+
+
+def read_codes(split: str, folder: Path = CODES) -> dict[str, np.ndarray]:
+    """Memory-maps the codes of a split.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    return {name: read_array(folder / split / f"{name}.npy") for name in CODE_ARRAYS}
+
+
+def write_curves(curves: pd.DataFrame, path: Path = CURVES) -> None:
+    """Writes the loss curves: a column ``step`` and one per metric, a row per report."""
+    with whole_file(path) as part:
+        curves.to_csv(part, index=False)
+
+
+def read_curves(path: Path = CURVES) -> pd.DataFrame:
+    """Reads what :func:`write_curves` wrote.
+
+    Raises:
+        ArtifactError: the file is missing or not a table.
+    """
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path} is missing: run the stage train") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ArtifactError(f"{path} is not a table: {error}") from error
+
+
+def write_figure(name: str, figure: Figure, folder: Path = FIGURES) -> Path:
+    """Writes a figure as PNG, the same bytes for the same figure; returns its path."""
+    path = folder / f"{name}.png"
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", metadata={"Software": None})
+    return path
