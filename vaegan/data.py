@@ -34,9 +34,7 @@ class LabelledImages:
                 f"labels must be int64 ({len(self.images)},), "
                 f"got {self.labels.dtype} {self.labels.shape}"
             )
-        if len(self.labels) and not (
-            0 <= self.labels.min() and self.labels.max() < self.class_count
-        ):
+        if len(self.labels) and (self.labels.min() < 0 or self.labels.max() >= self.class_count):
             raise ValueError(
                 f"labels must lie in [0, {self.class_count}), "
                 f"got [{self.labels.min()}, {self.labels.max()}]"

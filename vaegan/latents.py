@@ -41,7 +41,7 @@ class Posterior:
 
 @dataclass(frozen=True)
 class Codes:
-    """The two codes of a batch: posteriors of the specified one (B, S) and the unspecified (B, Z)."""
+    """Posteriors of the two codes of a batch: the specified (B, S) and the unspecified (B, Z)."""
 
     specified: Posterior
     unspecified: Posterior

@@ -141,6 +141,6 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def weights_digest(folder: Path) -> str:
-    """SHA-256, in hexadecimal, of the weights file in a model's folder: the model's name by content."""
+    """SHA-256 of the weights file in a model's folder, in hexadecimal: its name by content."""
     with (folder / WEIGHTS_FILE).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -144,9 +144,11 @@ class Decoder(nn.Module):
         outputs = (*config.widths[-2::-1], config.image_shape[0])
         layers: list[nn.Module] = []
         channels = self.shape[0]
-        for width, small, large in zip(outputs, config.sizes[:0:-1], config.sizes[-2::-1]):
+        for width, small, large in zip(
+            outputs, config.sizes[:0:-1], config.sizes[-2::-1], strict=True
+        ):
             # Output size (n - 1) * stride - 2 * padding + kernel is 2n - 1; the rest is padded.
-            extra = tuple(b - (STRIDE * a - 1) for a, b in zip(small, large))
+            extra = (large[0] - (STRIDE * small[0] - 1), large[1] - (STRIDE * small[1] - 1))
             layers += [
                 nn.BatchNorm2d(channels),
                 nn.ReLU(inplace=True),

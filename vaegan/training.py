@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vaegan import losses
 from vaegan.data import LabelledImages, PairSampler, to_unit_range
+from vaegan.devices import to_channels_last
 from vaegan.latents import Codes, kl_to_standard_normal, reparameterize
 from vaegan.model import DisentanglingVAE
 from vaegan.networks import Critic, Discriminator, ModelConfig
@@ -193,7 +194,7 @@ class Trainer:
             ("discriminator", self.discriminator, config.discriminator_lr, (0.5, 0.999)),
             ("critic", self.critic, config.critic_lr, (0.9, 0.999)),
         ):
-            module.to(self.device, memory_format=torch.channels_last).train()
+            to_channels_last(module.to(self.device)).train()
             self.players[name] = Player(name, [module], lr, betas)
         self.step = 0
 
@@ -214,10 +215,10 @@ class Trainer:
                 for name, value in self.train_step().items():
                     totals[name] = totals[name] + value if name in totals else value
             # The only synchronisation with the device: once per report.
-            metrics = {name: float(value) / (stop - first) for name, value in totals.items()}
-            for name, value in metrics.items():
-                if not math.isfinite(value):
-                    raise FloatingPointError(f"{name} is {value} before step {stop}")
+            metrics = {name: float(total) / (stop - first) for name, total in totals.items()}
+            for name, mean in metrics.items():
+                if not math.isfinite(mean):
+                    raise FloatingPointError(f"{name} is {mean} before step {stop}")
             seconds = time.perf_counter() - begun
             metrics["lr"] = self.config.lr * self._scale(stop - 1)
             metrics["images_per_second"] = 2 * self.config.pairs * (stop - first) / seconds

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaegan.data import LabelledImages, to_unit_range
+from vaegan.devices import to_channels_last
 from vaegan.rng import derive_seed, torch_rng
 
 BATCH = 128  # images per training step
@@ -64,7 +65,7 @@ def train_judge(
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed(seed, "judge-weights"))
         judge = Judge(data.image_shape, data.class_count)
-    judge = judge.to(device, memory_format=torch.channels_last).train()
+    judge = to_channels_last(judge.to(device)).train()
     images = torch.from_numpy(data.images[:]).to(device)
     labels = torch.from_numpy(data.labels[:]).to(device)
     optimizer = torch.optim.Adam(judge.parameters(), lr=MAX_LR)

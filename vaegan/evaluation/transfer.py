@@ -63,7 +63,10 @@ def identity_accuracy(
     correct = 0
     with torch.inference_mode():
         for s, z, label in zip(
-            specified.split(batch_size), unspecified.split(batch_size), labels.split(batch_size)
+            specified.split(batch_size),
+            unspecified.split(batch_size),
+            labels.split(batch_size),
+            strict=True,
         ):
             correct += int((classify(decode(s, z)) == label).sum())
     return correct / len(labels)
