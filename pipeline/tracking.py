@@ -1,0 +1,204 @@
+"""Where runs live, the run of a model, and what is logged there: MLflow's only caller but one.
+
+One run per trained model, found by the SHA-256 of its weights. No stage depends on the
+state of the store: where it has no run of the model, one is opened that says so.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from filelock import FileLock
+from mlflow.data.numpy_dataset import NumpyDataset, from_numpy
+from mlflow.entities import Run
+from pydantic import BaseModel
+
+from pipeline import registry
+from pipeline.artifacts import MODEL, Dataset, repository
+from pipeline.params import flat
+from vaegan.model import read_description, weights_digest
+
+EXPERIMENT = "vaegan"
+MODEL_TAG = "model.sha256"
+# What the pipeline itself writes does not make the user's tree a changed one.
+OUTPUTS = ("dvc.lock", "reports")
+
+
+def connect() -> str:
+    """Points MLflow at the user's store and makes sure of the experiment; returns its id.
+
+    ``MLFLOW_TRACKING_URI`` is taken where it is set; else the store is ``mlflow.db`` in the
+    user's own repository, with artifacts under ``mlruns/`` beside it, also when a stage runs
+    in one of DVC's temporary copies. One process at a time: two that set up a fresh
+    store at once would fail.
+    """
+    root = repository()
+    own = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(own or f"sqlite:///{root / 'mlflow.db'}")
+    (root / "mlruns").mkdir(exist_ok=True)
+    with FileLock(root / "mlruns" / ".lock"):
+        experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            location = None if own else (root / "mlruns").as_uri()
+            identity = mlflow.create_experiment(EXPERIMENT, artifact_location=location)
+        else:
+            identity = experiment.experiment_id
+    mlflow.set_experiment(experiment_id=identity)
+    return identity
+
+
+@contextmanager
+def training_run(dataset: Dataset, params: dict[str, Any], about: str) -> Iterator[Run]:
+    """Opens the run of a model that is about to be trained.
+
+    Ends FINISHED, FAILED after an exception or KILLED after SIGTERM or Ctrl-C, the reason
+    in the tag ``failure``.
+
+    Args:
+        dataset: What it learns from, logged as MLflow's dataset input.
+        params: Flat, logged as the run's parameters.
+        about: The run's description.
+    """
+    connect()
+    tags = origin_tags() | {"dataset": dataset.name, "mlflow.note.content": about}
+    run = mlflow.start_run(run_name=os.environ.get("DVC_EXP_NAME"), tags=tags)
+    with _ending():
+        mlflow.log_params(params)
+        mlflow.log_input(_dataset_input(dataset), context="training")
+        yield run
+
+
+@contextmanager
+def model_run(dataset: Dataset, stage_params: BaseModel, stage: str) -> Iterator[Run]:
+    """Opens the newest run of the model in ``models/``, or a new one where there is none.
+
+    Args:
+        dataset: The prepared data set.
+        stage_params: The stage's own section, logged as the run's parameters.
+        stage: Its name.
+
+    Raises:
+        ValueError, FileNotFoundError: ``models/`` does not hold a model.
+    """
+    experiment = connect()
+    digest = weights_digest(MODEL)
+    found = mlflow.search_runs(
+        [experiment],
+        filter_string=f"tags.`{MODEL_TAG}` = '{digest}'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+        output_format="list",
+    )
+    known = found[0].info.run_id if found else None
+    run = mlflow.start_run(run_id=known) if known else _restored_run(dataset, digest)
+    with _ending():
+        _log_stage_params(run, flat(stage_params, f"{stage}."))
+        registry.tag_version_of(digest, registry.dvc_lock_tags(Path("dvc.lock")))
+        yield run
+
+
+def _restored_run(dataset: Dataset, digest: str) -> Run:
+    """A run for a model that this store has not seen trained."""
+    about = read_description(MODEL)["about"]
+    note = (
+        "This store holds no run in which this model was trained: it came from DVC's cache "
+        "or from another store. Its loss curves are in reports/curves.csv."
+    )
+    tags = origin_tags() | {"dataset": dataset.name, MODEL_TAG: digest, "mlflow.note.content": note}
+    run = mlflow.start_run(run_name=os.environ.get("DVC_EXP_NAME"), tags=tags)
+    mlflow.log_params(about.get("params", {}))
+    mlflow.log_input(_dataset_input(dataset), context="training")
+    return run
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Ends the active run with the status that tells how the block ended."""
+
+    def terminate(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except BaseException as error:
+        killed = isinstance(error, KeyboardInterrupt | SystemExit)
+        mlflow.set_tag("failure", f"{type(error).__name__}: {error}"[:500])
+        mlflow.end_run("KILLED" if killed else "FAILED")
+        raise
+    else:
+        mlflow.end_run("FINISHED")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _log_stage_params(run: Run, params: dict[str, Any]) -> None:
+    """Logs a stage's parameters; where the run has another value of one, a tag has the newer."""
+    logged = run.data.params
+    mlflow.log_params({key: value for key, value in params.items() if key not in logged})
+    for key, value in params.items():
+        if key in logged and logged[key] != str(value):
+            mlflow.set_tag(f"now.{key}", str(value))
+
+
+def _dataset_input(dataset: Dataset) -> NumpyDataset:
+    """MLflow's record of the training images, under a digest of all their bytes.
+
+    MLflow's own digest would read the first few images only.
+    """
+    arrays = dataset.description["splits"]["train"]["arrays"]
+    return from_numpy(
+        dataset.train.images,
+        targets=dataset.train.labels,
+        source=dataset.description["url"],
+        name=dataset.name,
+        digest=arrays["images"]["sha256"][:16],
+    )
+
+
+def origin_tags() -> dict[str, str]:
+    """Where a run comes from: git commit, whether the tree has changes, DVC's experiment."""
+    tags = {}
+    commit = _git("rev-parse", "HEAD")
+    if commit is not None:
+        excluded = [f":(exclude){path}" for path in OUTPUTS]
+        changed = _git("status", "--porcelain", "--", ".", *excluded)
+        tags = {"git.commit": commit, "git.dirty": str(bool(changed)).lower()}
+    for tag, variable in (("dvc.exp", "DVC_EXP_NAME"), ("dvc.baseline", "DVC_EXP_BASELINE_REV")):
+        if value := os.environ.get(variable):
+            tags[tag] = value
+    return tags
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def log_metrics(metrics: dict[str, float], step: int | None = None) -> None:
+    """Logs numbers in one call into the open run."""
+    mlflow.log_metrics(metrics, step=step)
+
+
+def log_samples(image: np.ndarray, step: int) -> None:
+    """Logs a sample grid, uint8 (H, W, C), so that the run's page can scrub through training."""
+    mlflow.log_image(image, key="samples", step=step)
+
+
+def log_file(path: Path, folder: str | None = None) -> None:
+    """Logs a file as an artifact of the open run."""
+    mlflow.log_artifact(str(path), folder)
+
+
+def tag(tags: dict[str, str]) -> None:
+    """Sets tags on the open run."""
+    mlflow.set_tags(tags)

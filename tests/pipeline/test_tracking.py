@@ -1,0 +1,178 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+
+from pipeline import artifacts, tracking
+from pipeline.params import EncodeParams
+from vaegan.model import DisentanglingVAE, weights_digest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch, bars, model_config):
+    """A folder with a prepared data set and a model, and a tracking store of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    about = {"name": "bars", "class_names": list("abcd"), "url": "https://example.org/bars"}
+    artifacts.write_dataset({"train": bars, "test": bars}, about)
+    torch.manual_seed(0)
+    DisentanglingVAE(model_config).eval().save(artifacts.MODEL, {"params": {"train.lr": 0.1}})
+    before = mlflow.get_tracking_uri()
+    yield tmp_path
+    while mlflow.active_run():
+        mlflow.end_run()
+    mlflow.set_tracking_uri(before)
+
+
+def encode_params(batch_size: int = 7) -> EncodeParams:
+    return EncodeParams(batch_size=batch_size, device="cpu", threads=1)
+
+
+def train_once(dataset: artifacts.Dataset) -> str:
+    with tracking.training_run(dataset, {"train.lr": 0.1}, "about it") as run:
+        tracking.tag({tracking.MODEL_TAG: weights_digest(artifacts.MODEL)})
+    return run.info.run_id
+
+
+def test_a_later_stage_logs_into_the_run_that_trained_the_model(workspace):
+    dataset = artifacts.read_dataset()
+    trained = train_once(dataset)
+    with tracking.model_run(dataset, encode_params(), "encode") as run:
+        tracking.log_metrics({"a": 1.0})
+    assert run.info.run_id == trained
+    run = mlflow.get_run(trained)
+    assert run.data.metrics == {"a": 1.0}
+    assert run.data.params["encode.batch_size"] == "7"
+    assert run.info.status == "FINISHED"
+
+
+def test_of_several_runs_of_a_model_the_newest_is_taken(workspace):
+    dataset = artifacts.read_dataset()
+    train_once(dataset)
+    newest = train_once(dataset)
+    with tracking.model_run(dataset, encode_params(), "encode") as run:
+        assert run.info.run_id == newest
+
+
+def test_a_store_without_the_models_run_gets_one_that_says_so(workspace):
+    dataset = artifacts.read_dataset()
+    with tracking.model_run(dataset, encode_params(), "encode") as run:
+        pass
+    run = mlflow.get_run(run.info.run_id)
+    assert "no run in which this model was trained" in run.data.tags["mlflow.note.content"]
+    assert run.data.params["train.lr"] == "0.1"
+    with tracking.model_run(dataset, encode_params(), "evaluate") as again:
+        assert again.info.run_id == run.info.run_id
+
+
+def test_a_parameter_that_changed_since_is_tagged_not_lost(workspace):
+    dataset = artifacts.read_dataset()
+    train_once(dataset)
+    for size in (7, 9):
+        with tracking.model_run(dataset, encode_params(size), "encode") as run:
+            pass
+    run = mlflow.get_run(run.info.run_id)
+    assert run.data.params["encode.batch_size"] == "7"
+    assert run.data.tags["now.encode.batch_size"] == "9"
+
+
+def test_the_data_set_is_logged_with_a_digest_of_all_its_bytes(workspace, bars):
+    run = mlflow.get_run(train_once(artifacts.read_dataset()))
+    (entry,) = run.inputs.dataset_inputs
+    digest = artifacts.sha256(artifacts.PREPARED / "train/images.npy")
+    assert (entry.dataset.name, entry.dataset.digest) == ("bars", digest[:16])
+    assert run.data.tags["dataset"] == "bars"
+
+
+def test_an_exception_ends_the_run_failed_with_the_reason(workspace):
+    dataset = artifacts.read_dataset()
+    with pytest.raises(RuntimeError), tracking.training_run(dataset, {}, "") as run:
+        raise RuntimeError("out of luck")
+    run = mlflow.get_run(run.info.run_id)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["failure"] == "RuntimeError: out of luck"
+
+
+def test_sigterm_ends_the_run_killed(workspace):
+    dataset = artifacts.read_dataset()
+    with pytest.raises(SystemExit) as exit_, tracking.training_run(dataset, {}, "") as run:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert exit_.value.code == 143
+    assert mlflow.get_run(run.info.run_id).info.status == "KILLED"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_store_is_the_users_also_from_a_temporary_copy(workspace, monkeypatch):
+    user = workspace / "user"
+    user.mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(user))
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-name")
+    run_id = train_once(artifacts.read_dataset())
+    assert (user / "mlflow.db").is_file()
+    assert not (workspace / "mlflow.db").exists()
+    run = mlflow.get_run(run_id)
+    assert run.info.artifact_uri.startswith((user / "mlruns").as_uri())
+    assert (run.info.run_name, run.data.tags["dvc.exp"]) == ("brave-name", "brave-name")
+
+
+def test_the_users_own_tracking_uri_is_taken(workspace, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace}/other.db")
+    train_once(artifacts.read_dataset())
+    assert (workspace / "other.db").is_file()
+    assert not (workspace / "mlflow.db").exists()
+
+
+def test_processes_that_set_up_a_fresh_store_at_once_all_succeed(workspace):
+    code = "from pipeline import tracking; print(tracking.connect())"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    answers = {process.communicate()[0].split()[-1] for process in started}
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert len(answers) == 1
+
+
+def test_samples_are_logged_by_step(workspace):
+    with tracking.training_run(artifacts.read_dataset(), {}, "") as run:
+        for step in (5, 10):
+            tracking.log_samples(np.full((8, 8, 1), step, np.uint8), step)
+    files = [f.path for f in mlflow.MlflowClient().list_artifacts(run.info.run_id, "images")]
+    for step in (5, 10):
+        assert any(f"samples%step%{step}%" in f and f.endswith(".png") for f in files)
+
+
+def test_origin_names_commit_and_whether_the_tree_has_changes(workspace, monkeypatch):
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        done = subprocess.run(
+            ["git", *identity, *arguments], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    (workspace / ".gitignore").write_text("*\n!dvc.lock\n!code.py\n")
+    assert tracking.origin_tags() == {"git.commit": git("rev-parse", "HEAD"), "git.dirty": "false"}
+    (workspace / "dvc.lock").write_text("the pipeline's own")
+    assert tracking.origin_tags()["git.dirty"] == "false"
+    (workspace / "code.py").write_text("changed by hand")
+    assert tracking.origin_tags()["git.dirty"] == "true"
+
+
+def test_without_git_a_run_is_tracked_all_the_same(workspace, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(workspace.parent))
+    assert "git.commit" not in tracking.origin_tags()
+    assert json.loads((artifacts.PREPARED / "dataset.json").read_text())["name"] == "bars"
+    assert train_once(artifacts.read_dataset())
