@@ -7,7 +7,7 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-
 INSTALL := uv pip install --quiet --python $(BIN)/python --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro test check format ui lock clean
+.PHONY: help setup setup-dev repro test check format ui docs lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,6 +33,10 @@ format: setup-dev  ## format and mend what lint can mend
 
 ui: setup  ## MLflow's page at http://127.0.0.1:5000
 	mlflow ui --host 127.0.0.1 --port 5000
+
+docs: repro  ## copy the figures of the default run to where the README shows them
+	mkdir -p docs/figures
+	cp reports/figures/*.png docs/figures/
 
 lock: $(BIN)/uv  ## pin every dependency anew, with hashes
 	$(LOCK) requirements/bootstrap.in -o requirements/bootstrap.txt

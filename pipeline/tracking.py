@@ -25,7 +25,7 @@ from pipeline.params import flat
 from vaegan.model import read_description, weights_digest
 
 EXPERIMENT = "vaegan"
-MODEL_TAG = "model.sha256"
+MODEL_TAG = registry.DIGEST_TAG
 # What the pipeline itself writes does not make the user's tree a changed one.
 OUTPUTS = ("dvc.lock", "reports")
 

@@ -150,7 +150,7 @@ def test_samples_are_logged_by_step(workspace):
             tracking.log_samples(np.full((8, 8, 1), step, np.uint8), step)
     files = [f.path for f in mlflow.MlflowClient().list_artifacts(run.info.run_id, "images")]
     for step in (5, 10):
-        assert any(f"samples%step%{step}%" in f and f.endswith(".png") for f in files)
+        assert any(f"samples+step+{step}+" in f and f.endswith(".png") for f in files)
 
 
 def test_origin_names_commit_and_whether_the_tree_has_changes(workspace, monkeypatch):

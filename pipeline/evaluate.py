@@ -1,0 +1,133 @@
+"""Stage evaluate: what the codes hold and whether swapped images show what they should."""
+
+import sys
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline import tracking
+from pipeline.artifacts import METRICS, MODEL, Dataset, read_codes, read_dataset, write_json
+from pipeline.params import EvaluateParams
+from pipeline.stage import run_stage
+from vaegan.data import stratified_subset, to_unit_range
+from vaegan.devices import make_deterministic, resolve_device
+from vaegan.evaluation.fidelity import reconstruction_mse
+from vaegan.evaluation.judge import Judge, classify, train_judge
+from vaegan.evaluation.probes import linear_probe_accuracy, majority_rate, mlp_probe_accuracy
+from vaegan.evaluation.transfer import cross_class_pairs, identity_accuracy
+from vaegan.model import DisentanglingVAE
+from vaegan.rng import numpy_rng
+
+Arrays = dict[str, np.ndarray]
+
+
+def probe_metrics(train: Arrays, test: Arrays, params: EvaluateParams) -> dict[str, float]:
+    """What probes read of the class from either code; ``leakage/chance`` is the majority rate.
+
+    ``leakage/sampled`` is read from one sample of each posterior, ``leakage/mean`` from its
+    mean, which everybody uses downstream and which hides nothing behind the noise.
+    """
+    rows = stratified_subset(
+        train["labels"], params.probe_images, numpy_rng(params.seed, "probe-images")
+    )
+    noise = numpy_rng(params.seed, "probe-noise")
+
+    def sampled(codes: Arrays) -> np.ndarray:
+        shape = codes["unspecified_mean"].shape
+        draw = noise.standard_normal(shape, dtype=np.float32)
+        return codes["unspecified_mean"] + codes["unspecified_std"] * draw
+
+    seed = params.seed
+    train_sampled, test_sampled = sampled(train), sampled(test)
+    means = [codes["unspecified_mean"] for codes in (train, test)]
+    labels = train["labels"][rows]
+    return {
+        "specified/probe_accuracy": linear_probe_accuracy(
+            train["specified_mean"], train["labels"], test["specified_mean"], test["labels"]
+        ),
+        "leakage/sampled": mlp_probe_accuracy(
+            train_sampled[rows], labels, test_sampled, test["labels"], seed
+        ),
+        "leakage/mean": mlp_probe_accuracy(means[0][rows], labels, means[1], test["labels"], seed),
+        "leakage/chance": majority_rate(test["labels"]),
+    }
+
+
+def image_metrics(
+    model: DisentanglingVAE, judge: Judge, dataset: Dataset, codes: Arrays, params: EvaluateParams
+) -> dict[str, float]:
+    """What the judge sees in drawn test images, and how far reconstructions are off."""
+    device = next(model.parameters()).device
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(array)).to(device)
+
+    s, z, labels = (
+        tensor(codes[name]) for name in ("specified_mean", "unspecified_mean", "labels")
+    )
+    rng = numpy_rng(params.seed, "swaps")
+    identities, styles = cross_class_pairs(codes["labels"], params.swaps, rng)
+    prior = rng.standard_normal((params.swaps, z.shape[1]), dtype=np.float32)
+    chosen = tensor(identities)
+
+    def accuracy(unspecified: Tensor, expected: Tensor) -> float:
+        return identity_accuracy(
+            model.decode, lambda x: classify(judge, x), s[chosen], unspecified, expected
+        )
+
+    real = to_unit_range(tensor(dataset.test.images))
+    swapped = z[tensor(styles)]
+    return {
+        "swap/identity_accuracy": accuracy(swapped, labels[chosen]),
+        "swap/style_source_rate": accuracy(swapped, labels[tensor(styles)]),
+        "swap/prior_identity_accuracy": accuracy(tensor(prior), labels[chosen]),
+        "reconstruction/mse": reconstruction_mse(model.decode, s, z, dataset.test.images),
+        "judge/accuracy": float((classify(judge, real) == labels).float().mean()),
+    }
+
+
+def verdict(metrics: dict[str, float], degenerate_below: float) -> str:
+    """In words, whether the model is degenerate: its decoder does not heed the specified code."""
+    transfer = metrics["swap/identity_accuracy"]
+    if transfer < degenerate_below:
+        return (
+            f"DEGENERATE: only {transfer:.1%} of swapped images show the identity of their "
+            f"specified code, below {degenerate_below:.1%}: the decoder takes the class from "
+            f"the unspecified code, whose mean gives it away to a probe in "
+            f"{metrics['leakage/mean']:.1%}. A higher train.weights.confusion, or "
+            "train.critic_steps, takes the class out of it."
+        )
+    return (
+        f"sound: {transfer:.1%} of swapped images show the identity of their specified code "
+        f"({metrics['swap/style_source_rate']:.1%} that of their style)"
+    )
+
+
+def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
+    """Writes ``reports/metrics.json``."""
+    make_deterministic(params.threads)
+    device = resolve_device(params.device)
+    model = DisentanglingVAE.load(MODEL, device)
+    train, test = read_codes("train"), read_codes("test")
+    with tracking.model_run(dataset, params, "evaluate"):
+        judge = train_judge(dataset.train, params.judge_steps, params.seed, device)
+        metrics = image_metrics(model, judge, dataset, test, params)
+        metrics = probe_metrics(train, test, params) | metrics
+        said = verdict(metrics, params.degenerate_below)
+        write_json(METRICS, {"dataset": dataset.name} | metrics)
+        tracking.log_metrics(metrics)
+        tracking.tag({"verdict": said})
+        tracking.log_file(METRICS)
+    for name, value in metrics.items():
+        print(f"{name:32} {value:.4f}")
+    print(said, file=sys.stderr if said.startswith("DEGENERATE") else sys.stdout)
+
+
+def main() -> int:
+    """The stage; returns its exit status."""
+    return run_stage(lambda params: evaluate(read_dataset(), params.evaluate))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

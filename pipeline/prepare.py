@@ -1,0 +1,117 @@
+"""Stage ``prepare``: the data set named in ``params.yaml`` as arrays that can be memory-mapped.
+
+``python -m pipeline.prepare`` writes ``data/prepared``. Archives are looked for in, and
+downloaded to, ``data/raw`` of the user's own repository.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts import (
+    PREPARED,
+    ArtifactError,
+    Dataset,
+    read_dataset,
+    repository,
+    write_dataset,
+)
+from pipeline.params import ParamsError, PrepareParams, load_params
+from pipeline.sources import (
+    ARCHIVED,
+    ArchiveError,
+    Splits,
+    UnavailableError,
+    load_archives,
+    load_embedded_digits,
+)
+
+RAW = Path("data/raw")
+
+NUMERALS = [str(numeral) for numeral in range(10)]
+ABOUT: dict[str, dict[str, Any]] = {
+    "mnist": {
+        "class_names": NUMERALS,
+        "source": "MNIST by Yann LeCun, Corinna Cortes and Christopher J.C. Burges",
+        "url": "http://yann.lecun.com/exdb/mnist/",
+        "licence": "CC BY-SA 3.0",
+    },
+    "fashion_mnist": {
+        "class_names": ARCHIVED["fashion_mnist"].classes,
+        "source": "Fashion-MNIST by Han Xiao, Kashif Rasul and Roland Vollgraf, Zalando",
+        "url": "https://github.com/zalandoresearch/fashion-mnist",
+        "licence": "MIT",
+    },
+    "kmnist": {
+        "class_names": ARCHIVED["kmnist"].classes,
+        "source": "KMNIST Dataset created by ROIS-DS CODH, adapted from the Kuzushiji Dataset "
+        "created by NIJL and others",
+        "url": "http://codh.rois.ac.jp/kmnist/",
+        "licence": "CC BY-SA 4.0",
+    },
+    "digits": {
+        "class_names": NUMERALS,
+        "source": "test set of Optical Recognition of Handwritten Digits by E. Alpaydin and "
+        "C. Kaynak, as embedded in scikit-learn; resized from 8x8 to 28x28 pixels",
+        "url": "https://doi.org/10.24432/C50P49",
+        "licence": "CC BY 4.0",
+    },
+}
+
+
+def prepare(params: PrepareParams, raw: Path, folder: Path = PREPARED) -> Dataset:
+    """Writes the data set, or the fallback where it is not to be had, and opens it.
+
+    Args:
+        params: Which data set, and what else.
+        raw: Folder of the archives, in torchvision's layout.
+        folder: Where to; untouched if an error is raised.
+
+    Raises:
+        ArchiveError: an archive on disk has a wrong checksum.
+        UnavailableError: archives are missing, no mirror gave them, and there is no fallback.
+    """
+    name, splits = _load(params, raw)
+    archives = dict(ARCHIVED[name].resources) if name in ARCHIVED else {}
+    about = {"name": name, "requested": params.dataset, **ABOUT[name], "archives": archives}
+    write_dataset(splits, about, folder)
+    return read_dataset(folder)
+
+
+def _load(params: PrepareParams, raw: Path) -> tuple[str, Splits]:
+    """The images, and the name of the data set that they really are of."""
+    if params.dataset == "digits":
+        return "digits", load_embedded_digits()
+    try:
+        return params.dataset, load_archives(params.dataset, raw, params.download_timeout)
+    except UnavailableError as error:
+        if params.fallback == "none":
+            raise UnavailableError(
+                f"{error}: put them there, or set prepare.fallback: digits in params.yaml"
+            ) from error
+        print(
+            f"WARNING: going on with digits, scikit-learn's 1,797 images, in place of "
+            f"{params.dataset}: {error}. To use {params.dataset}, put them there and run: "
+            "dvc repro --force --single-item prepare && dvc repro",
+            file=sys.stderr,
+        )
+        return "digits", load_embedded_digits()
+
+
+def main() -> int:
+    """Runs the stage; returns 0, or 1 after a line on standard error."""
+    try:
+        dataset = prepare(load_params().prepare, repository() / RAW)
+    except (ParamsError, ArchiveError, UnavailableError, ArtifactError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    shape = "x".join(map(str, dataset.train.image_shape))
+    print(
+        f"{PREPARED}: {dataset.name}, {len(dataset.train)} images to train on and "
+        f"{len(dataset.test)} to test on, {shape}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

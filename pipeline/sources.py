@@ -1,0 +1,134 @@
+"""Where the images come from: torchvision's archives, on disk or downloaded, and scikit-learn."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch.nn.functional import interpolate
+from torchvision import datasets
+from torchvision.datasets.utils import calculate_md5, check_integrity, extract_archive
+
+from pipeline.artifacts import whole_file
+from pipeline.download import download
+from vaegan.data import LabelledImages
+
+ARCHIVED: dict[str, type[datasets.MNIST]] = {
+    "mnist": datasets.MNIST,
+    "fashion_mnist": datasets.FashionMNIST,
+    "kmnist": datasets.KMNIST,
+}
+CLASS_COUNT = 10
+DIGITS_SPLIT_SEED = 0
+
+Splits = dict[str, LabelledImages]
+
+
+class ArchiveError(ValueError):
+    """An archive on disk is not the one that the data set's authors published."""
+
+
+class UnavailableError(RuntimeError):
+    """Archives are neither on disk nor to be had from a mirror."""
+
+
+def load_archives(name: str, raw: Path, patience: float) -> Splits:
+    """Reads a data set of torchvision's, downloading the archives that are not on disk.
+
+    Every archive is verified in a fresh folder and decoded from there, so neither a wrong
+    archive nor an extracted file that lies beside it, which torchvision would trust, is used.
+    A downloaded archive is kept in ``raw`` as soon as it is verified.
+
+    Args:
+        name: Key of ``ARCHIVED``.
+        raw: Folder of torchvision's layout: the archives lie in ``<class>/raw`` below it.
+        patience: Seconds without a new byte after which a mirror is given up. M mirrors that
+            never answer cost M * patience, and a few seconds each for starting the child.
+
+    Raises:
+        ArchiveError: an archive on disk has a wrong checksum; it is left as it is.
+        UnavailableError: archives are missing and no mirror gave them.
+    """
+    kind = ARCHIVED[name]
+    kept = raw / kind.__name__ / "raw"
+    with tempfile.TemporaryDirectory(prefix="prepare-") as root:
+        work = Path(root) / kind.__name__ / "raw"
+        work.mkdir(parents=True)
+        missing = _copy_verified(dict(kind.resources), kept, work)
+        if missing:
+            try:
+                _obtain(kind.mirrors, missing, work, kept, patience)
+            except UnavailableError as error:
+                needed = ", ".join(file for file, _ in kind.resources)
+                lacking = "all" if len(missing) == len(kind.resources) else ", ".join(missing)
+                raise UnavailableError(
+                    f"{name} needs {needed} in {kept}; missing there and not to be downloaded: "
+                    f"{lacking} ({error})"
+                ) from error
+        for file, _ in kind.resources:
+            extract_archive(os.fspath(work / file), os.fspath(work))
+        decoded = {split: kind(root, train=split == "train") for split in ("train", "test")}
+    return {
+        split: LabelledImages(data.data.numpy()[:, None], data.targets.numpy(), CLASS_COUNT)
+        for split, data in decoded.items()
+    }
+
+
+def _copy_verified(archives: dict[str, str], kept: Path, work: Path) -> dict[str, str]:
+    """Copies the archives (file, MD5) that are on disk; returns those that are not."""
+    missing = {}
+    for file, md5 in archives.items():
+        if not os.path.lexists(kept / file):
+            missing[file] = md5
+            continue
+        shutil.copyfile(kept / file, work / file)
+        found = calculate_md5(work / file)
+        if found != md5:
+            raise ArchiveError(
+                f"{kept / file}: wrong checksum: its MD5 is {found}, expected {md5}; "
+                "put the right archive there, or remove this one to have it downloaded"
+            )
+    return missing
+
+
+def _obtain(
+    mirrors: list[str], archives: dict[str, str], work: Path, kept: Path, patience: float
+) -> None:
+    """Tries each mirror for what the ones before did not give; keeps what is verified."""
+    missing, reasons = dict(archives), []
+    for mirror in mirrors:
+        reason = download(mirror, missing, work, patience)
+        for file, md5 in list(missing.items()):
+            if check_integrity(work / file, md5):
+                with whole_file(kept / file) as part:
+                    shutil.copyfile(work / file, part)
+                del missing[file]
+        if not missing:
+            return
+        reasons.append(f"{urlsplit(mirror).netloc}: {reason}")
+    raise UnavailableError("; ".join(reasons))
+
+
+def load_embedded_digits() -> Splits:
+    """Scikit-learn's 1,797 handwritten digits, 8x8 with levels 0 to 16, as 28x28 of 0 to 255.
+
+    Resized by antialiased bicubic interpolation; a fixed stratified split, a fifth for test.
+    """
+    bunch = load_digits()
+    levels = torch.from_numpy(bunch.images)[:, None] * (255 / 16)
+    large = interpolate(levels, size=(28, 28), mode="bicubic", antialias=True)
+    # Some values are ties, x.5 but for the processor's rounding: all of them go down.
+    images = large.clamp(0, 255).add(0.5 - 1e-9).floor().to(torch.uint8).numpy()
+    labels = bunch.target.astype(np.int64)
+    places = train_test_split(
+        np.arange(len(labels)), test_size=0.2, random_state=DIGITS_SPLIT_SEED, stratify=labels
+    )
+    return {
+        split: LabelledImages(images[place], labels[place], CLASS_COUNT)
+        for split, place in zip(("train", "test"), places, strict=True)
+    }

@@ -1,0 +1,181 @@
+"""Stage train: learns the model from the prepared data set, tracks it and registers it."""
+
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from pipeline import registry, tracking
+from pipeline.artifacts import CURVES, MODEL, Dataset, read_dataset, whole_folder, write_curves
+from pipeline.checkpoints import Checkpoints, training_key
+from pipeline.params import ModelParams, TrainParams, flat
+from pipeline.stage import run_stage
+from vaegan.data import first_per_class, to_unit_range
+from vaegan.devices import make_deterministic, resolve_device, resolve_precision
+from vaegan.model import DisentanglingVAE, weights_digest
+from vaegan.networks import CodeConfig, ModelConfig
+from vaegan.training import ObjectiveWeights, Trainer, TrainingConfig
+
+CODE = sorted(Path("vaegan").rglob("*.py"))
+
+
+def model_config(params: ModelParams, dataset: Dataset) -> ModelConfig:
+    """The structure for a data set's images and classes."""
+    return ModelConfig(
+        image_shape=dataset.train.image_shape,
+        class_count=dataset.train.class_count,
+        base_channels=params.base_channels,
+        specified=CodeConfig(params.specified.dim, params.specified.variational),
+        unspecified=CodeConfig(params.unspecified.dim, params.unspecified.variational),
+    )
+
+
+def training_config(params: TrainParams, device: torch.device) -> TrainingConfig:
+    """The library's configuration for a stage's parameters."""
+    fields = params.model_dump(exclude={"weights", "device", "threads", "precision"})
+    return TrainingConfig(
+        **fields,
+        precision=resolve_precision(params.precision, device),
+        weights=ObjectiveWeights(**params.weights.model_dump()),
+    )
+
+
+def sample_grid(model: DisentanglingVAE, images: torch.Tensor) -> np.ndarray:
+    """Each image's identity (column) in each image's style (row), sources on the edges.
+
+    Args:
+        model: In any mode; left in training mode.
+        images: float32 (N, C, H, W) in [0, 1].
+
+    Returns:
+        uint8 (N * H + H, N * W + W, C).
+    """
+    count = len(images)
+    model.eval()
+    with torch.inference_mode():
+        drawn = model.swap(images.repeat(count, 1, 1, 1), images.repeat_interleave(count, 0))
+    model.train()
+    top = torch.cat([torch.zeros_like(images[:1]), images])
+    rows = torch.cat([images[:, None], drawn.view(count, count, *images.shape[1:])], dim=1)
+    grid = torch.cat([top[None], rows])  # (N + 1, N + 1, C, H, W)
+    n, _, channels, height, width = grid.shape
+    tiled = grid.permute(0, 3, 1, 4, 2).reshape(n * height, n * width, channels)
+    return (tiled.cpu().numpy() * 255.0).round().astype(np.uint8)
+
+
+def train(dataset: Dataset, model_params: ModelParams, params: TrainParams) -> None:
+    """Trains, and writes ``models/`` and ``reports/curves.csv``; goes on from a checkpoint."""
+    make_deterministic(params.threads)
+    device = resolve_device(params.device)
+    config = training_config(params, device)
+    trainer = Trainer(model_config(model_params, dataset), config, dataset.train, device)
+    settings = flat(model_params, "model.") | flat(params, "train.")
+    data = dataset.description["splits"]["train"]["arrays"]
+    key = training_key(
+        settings | {"data": data, "precision": config.precision, "device": device.type}, CODE
+    )
+    shown = first_per_class(dataset.train.labels)
+    samples = to_unit_range(torch.from_numpy(dataset.train.images[shown])).to(device)
+    about = {
+        "dataset": dataset.name,
+        "class_names": dataset.description["class_names"],
+        "training_images": len(dataset.train),
+        "params": settings,
+        "precision": config.precision,
+        "device": device.type,
+        "torch": torch.__version__,
+    }
+    with tracking.training_run(dataset, settings, _describe(about)) as run:
+        tracking.tag(_machine_tags(config, device))
+        curves = _run(trainer, Checkpoints(key), samples)
+        with whole_folder(MODEL) as folder:
+            trainer.model.eval().save(folder, about)
+        write_curves(curves)
+        tracking.log_file(CURVES, "curves")
+        digest = weights_digest(MODEL)
+        tracking.tag({tracking.MODEL_TAG: digest})
+        registry.register(
+            MODEL,
+            run.info.run_id,
+            tracking.origin_tags() | {tracking.MODEL_TAG: digest, "dataset": dataset.name},
+            samples.cpu().numpy(),
+            step=params.steps,
+        )
+    Checkpoints(key).clear()
+
+
+def _run(trainer: Trainer, checkpoints: Checkpoints, samples: torch.Tensor) -> pd.DataFrame:
+    """Trains to the end, with a line, a checkpoint and a look at samples per report."""
+    rows = _resume(trainer, checkpoints)
+    steps = trainer.config.steps
+    with tqdm(
+        total=steps, initial=trainer.step, unit="step", disable=not sys.stderr.isatty()
+    ) as bar:
+        for report in trainer.run():
+            rows.append({"step": report.step} | report.metrics)
+            tracking.log_metrics(report.metrics, step=report.step)
+            tracking.log_samples(sample_grid(trainer.model, samples), step=report.step)
+            checkpoints.save(report.step, trainer.state(), rows)
+            bar.update(report.step - bar.n)
+            bar.write(_line(report.step, steps, report.metrics), file=sys.stdout)
+            sys.stdout.flush()
+    return pd.DataFrame(rows)
+
+
+def _resume(trainer: Trainer, checkpoints: Checkpoints) -> list[dict[str, float]]:
+    """Brings the trainer to the newest checkpoint, if any; returns the curves up to there."""
+    found = checkpoints.newest()
+    if found is None:
+        return []
+    state, rows = found
+    trainer.restore(state)
+    print(f"going on from the checkpoint at step {trainer.step}")
+    for row in rows:
+        tracking.log_metrics({k: v for k, v in row.items() if k != "step"}, step=int(row["step"]))
+    return rows
+
+
+def _line(step: int, steps: int, metrics: dict[str, float]) -> str:
+    names = ("reconstruction", "partner", "unspecified_kl", "adversarial", "confusion", "critic")
+    shown = "  ".join(f"{name} {metrics[f'{name}_loss']:.2f}" for name in names)
+    return f"step {step}/{steps}  {shown}  {metrics['images_per_second']:.0f} images/s"
+
+
+def _describe(about: dict[str, Any]) -> str:
+    """The run's description, for a person."""
+    params = about["params"]
+    codes = ", ".join(
+        f"{code} code of {params[f'model.{code}.dim']} dimensions, "
+        + ("sampled" if params[f"model.{code}.variational"] else "not sampled")
+        for code in ("specified", "unspecified")
+    )
+    return (
+        f"Disentangling VAE trained on {about['dataset']} ({about['training_images']} images), "
+        f"{params['train.steps']} steps of {params['train.pairs']} pairs; {codes}."
+    )
+
+
+def _machine_tags(config: TrainingConfig, device: torch.device) -> dict[str, str]:
+    """What can change the bits of the result besides parameters, data and code."""
+    return {
+        "precision": config.precision,
+        "device": device.type,
+        "threads": str(torch.get_num_threads()),
+        "cpu": torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def main() -> int:
+    """The stage; returns its exit status."""
+    return run_stage(lambda params: train(read_dataset(), params.model, params.train))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Stage visualize: the figures, each a DVC plot and an artifact of the model's run."""
+
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pipeline import tracking
+from pipeline.artifacts import (
+    FIGURES,
+    MODEL,
+    Dataset,
+    read_codes,
+    read_curves,
+    read_dataset,
+    whole_folder,
+    write_figure,
+)
+from pipeline.params import VisualizeParams
+from pipeline.stage import run_stage
+from vaegan import figures
+from vaegan.data import first_per_class, stratified_subset, to_unit_range
+from vaegan.devices import make_deterministic
+from vaegan.embedding import tsne
+from vaegan.model import DisentanglingVAE
+from vaegan.rng import numpy_rng
+
+SWEEP_REACH = 3.0  # standard deviations to either side
+BORROWED = 8  # styles borrowed from other images, beside the sweeps
+GRID_COLUMNS = 8
+
+
+class Drawing:
+    """What the figures draw from: the model, the test images and their codes' means."""
+
+    def __init__(self, model: DisentanglingVAE, dataset: Dataset, params: VisualizeParams) -> None:
+        self.model = model
+        self.name = dataset.name
+        self.data = dataset.test
+        self.class_names = dataset.description["class_names"]
+        self.codes = read_codes("test")
+        self.params = params
+
+    def images(self, rows: np.ndarray) -> np.ndarray:
+        """Test images at positions, float32 (N, C, H, W) in [0, 1]."""
+        return to_unit_range(torch.from_numpy(self.data.images[rows])).numpy()
+
+    def code(self, name: str, rows: np.ndarray) -> Tensor:
+        """Means of the specified or the unspecified code at positions, float32 (N, D)."""
+        return torch.from_numpy(self.codes[f"{name}_mean"][rows])
+
+    def decode(self, specified: Tensor, unspecified: Tensor) -> np.ndarray:
+        """Images drawn from codes, float32 (N, C, H, W) in [0, 1]."""
+        with torch.inference_mode():
+            return self.model.decode(specified, unspecified).numpy()
+
+    def choose(self, purpose: str, count: int) -> np.ndarray:
+        """``count`` positions of test images, at random but the same for the same seed."""
+        rng = numpy_rng(self.params.seed, purpose)
+        return rng.choice(len(self.data), size=min(count, len(self.data)), replace=False)
+
+
+def reconstruction_figure(drawing: Drawing) -> Figure:
+    """Originals beside reconstructions."""
+    rows = drawing.choose("grid", drawing.params.grid_images)
+    generated = drawing.decode(drawing.code("specified", rows), drawing.code("unspecified", rows))
+    title = f"Test images of {drawing.name} and what their own codes give"
+    return figures.reconstruction_grid(drawing.images(rows), generated, GRID_COLUMNS, title)
+
+
+def swap_figure(drawing: Drawing) -> Figure:
+    """Every class's identity in the style of some images."""
+    identities = first_per_class(drawing.data.labels)
+    styles = drawing.choose("swap-styles", drawing.params.swap_styles)
+    s = drawing.code("specified", identities)
+    z = drawing.code("unspecified", styles)
+    drawn = drawing.decode(s.repeat(len(z), 1), z.repeat_interleave(len(s), dim=0))
+    drawn = drawn.reshape(len(z), len(s), *drawn.shape[1:])
+    title = f"Identity by column, style by row ({drawing.name}, test images)"
+    return figures.swap_grid(drawing.images(identities), drawing.images(styles), drawn, title)
+
+
+def style_figure(drawing: Drawing) -> Figure:
+    """One image's specified code under swept and under borrowed styles."""
+    source = drawing.choose("style-source", 1)
+    s, z = drawing.code("specified", source), drawing.code("unspecified", source)
+    deviations = torch.from_numpy(drawing.codes["unspecified_mean"].std(axis=0))
+    positions = np.linspace(-SWEEP_REACH, SWEEP_REACH, drawing.params.sweep_steps)
+    # (Z, T, Z): for each dimension and position the code with that dimension moved.
+    offsets = torch.diag(deviations)[:, None] * torch.from_numpy(positions).float()[None, :, None]
+    swept = (z + offsets).reshape(-1, z.shape[1])
+    sweeps = drawing.decode(s.expand(len(swept), -1), swept)
+    others = drawing.choose("style-borrowed", BORROWED + 1)
+    others = others[others != source[0]][:BORROWED]
+    borrowed = drawing.decode(s.expand(len(others), -1), drawing.code("unspecified", others))
+    label = drawing.class_names[drawing.data.labels[source[0]]]
+    return figures.style_variation(
+        drawing.images(source)[0],
+        sweeps.reshape(len(deviations), len(positions), *sweeps.shape[1:]),
+        positions,
+        drawing.images(others),
+        borrowed,
+        f"Varying style factors with respect to a single image (a {label!r} of {drawing.name})",
+    )
+
+
+def embedding_figure(drawing: Drawing) -> Figure:
+    """t-SNE of both codes."""
+    params = drawing.params
+    labels = drawing.data.labels
+    rows = stratified_subset(labels, params.tsne_images, numpy_rng(params.seed, "tsne-images"))
+    specified, unspecified = (
+        tsne(drawing.code(name, rows).numpy(), params.tsne_perplexity, params.seed)
+        for name in ("specified", "unspecified")
+    )
+    title = f"t-SNE of the code means of {len(rows)} test images of {drawing.name}"
+    return figures.embedding(specified, unspecified, labels[rows], drawing.class_names, title)
+
+
+def draw_all(drawing: Drawing) -> Iterator[tuple[str, Figure]]:
+    """All figures by name."""
+    yield "reconstructions", reconstruction_figure(drawing)
+    yield "swaps", swap_figure(drawing)
+    yield "style_variation", style_figure(drawing)
+    yield "tsne", embedding_figure(drawing)
+    curves = read_curves()
+    yield "adversarial_loss", figures.adversarial_curves(curves, f"Training on {drawing.name}")
+    yield (
+        "reconstruction_loss",
+        figures.reconstruction_curves(curves, f"Training on {drawing.name}"),
+    )
+
+
+def visualize(dataset: Dataset, params: VisualizeParams) -> None:
+    """Writes ``reports/figures/``."""
+    make_deterministic(params.threads)
+    drawing = Drawing(DisentanglingVAE.load(MODEL), dataset, params)
+    with tracking.model_run(dataset, params, "visualize"), whole_folder(FIGURES) as folder:
+        for name, figure in draw_all(drawing):
+            path = write_figure(name, figure, folder)
+            tracking.log_file(path, "figures")
+            print(f"drew {FIGURES / path.name}")
+
+
+def main() -> int:
+    """The stage; returns its exit status."""
+    return run_stage(lambda params: visualize(read_dataset(), params.visualize))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""The stage's numbers on codes and decoders whose score is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.evaluate import probe_metrics, verdict
+from pipeline.params import load_params
+
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml").evaluate
+
+
+def codes(count: int, seed: int, z_mean: float, z_std: float) -> dict[str, np.ndarray]:
+    """Codes: ``s`` is the class, ``z`` holds it times ``z_mean`` below noise ``z_std``."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(4, size=count)
+    one_hot = np.eye(4, dtype=np.float32)[labels]
+    own = rng.standard_normal((count, 4)).astype(np.float32)
+    return {
+        "specified_mean": one_hot,
+        "specified_std": np.zeros_like(one_hot),
+        "unspecified_mean": z_mean * one_hot + 0.01 * own,
+        "unspecified_std": np.full_like(one_hot, z_std),
+        "labels": labels,
+    }
+
+
+def test_a_class_below_the_noise_is_at_chance_in_samples_and_plain_in_means():
+    metrics = probe_metrics(codes(3000, 0, 0.1, 5.0), codes(1000, 1, 0.1, 5.0), PARAMS)
+    assert metrics["specified/probe_accuracy"] == 1.0
+    assert metrics["leakage/mean"] > 0.99
+    # Standard error at chance: sqrt(.25 * .75 / 1000) = 0.014.
+    assert metrics["leakage/sampled"] < 0.25 + 4 * 0.014
+    assert metrics["leakage/chance"] == pytest.approx(0.25, abs=4 * 0.014)
+
+
+def test_a_style_without_class_is_at_chance_in_both():
+    metrics = probe_metrics(codes(3000, 0, 0.0, 0.1), codes(1000, 1, 0.0, 0.1), PARAMS)
+    assert metrics["leakage/mean"] < 0.25 + 4 * 0.014
+    assert metrics["leakage/sampled"] < 0.25 + 4 * 0.014
+
+
+def test_a_degenerate_model_is_called_so_in_words():
+    metrics = {"swap/identity_accuracy": 0.1, "swap/style_source_rate": 0.9, "leakage/mean": 0.97}
+    said = verdict(metrics, 0.5)
+    assert said.startswith("DEGENERATE")
+    assert "10.0%" in said
+    assert "97.0%" in said
+    assert verdict(metrics | {"swap/identity_accuracy": 0.95}, 0.5).startswith("sound: 95.0%")

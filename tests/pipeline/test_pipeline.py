@@ -1,0 +1,241 @@
+"""The real stages through the real DVC and MLflow, on a small data set in a temporary clone."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from ruamel.yaml import YAML
+
+from vaegan.model import weights_digest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+SMALL = {
+    "prepare.dataset": "digits",
+    "model.base_channels": 4,
+    "train.steps": 30,
+    "train.pairs": 16,
+    "train.report_every": 10,
+    "train.threads": 1,
+    "train.warmup_steps": 5,
+    "evaluate.judge_steps": 30,
+    "evaluate.swaps": 200,
+    "evaluate.threads": 1,
+    "visualize.tsne_images": 60,
+    "visualize.threads": 1,
+}
+FIGURES = {
+    "reconstructions",
+    "swaps",
+    "style_variation",
+    "tsne",
+    "adversarial_loss",
+    "reconstruction_loss",
+}
+
+
+class Clone:
+    """A clone with small parameters, and commands in it as a user would type them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
+        self.environment = kept | {
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+            **{
+                f"GIT_{who}_{what}": "a@example.org"
+                for who in ("AUTHOR", "COMMITTER")
+                for what in ("NAME", "EMAIL")
+            },
+        }
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """Output and errors of a command that has to succeed, or to fail."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=280,
+        )
+        assert (done.returncode != 0) == fails, done.stdout
+        return done.stdout
+
+    def repro(self) -> set[str]:
+        """Runs ``dvc repro``; returns the stages that ran."""
+        output = self.run("dvc", "repro")
+        return {stage for stage in STAGES if f"Running stage '{stage}'" in output}
+
+    def set(self, key: str, value: object) -> None:
+        """Changes a value in params.yaml."""
+        yaml = YAML()
+        path = self.folder / "params.yaml"
+        content = yaml.load(path.read_text())
+        *sections, last = key.split(".")
+        place = content
+        for section in sections:
+            place = place[section]
+        place[last] = value
+        with path.open("w") as file:
+            yaml.dump(content, file)
+
+    def client(self) -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+
+    def runs(self) -> list:
+        """All runs, the newest first."""
+        client = self.client()
+        return client.search_runs([client.get_experiment_by_name("vaegan").experiment_id])
+
+
+STAGES = ("check", "prepare", "train", "encode", "evaluate", "visualize")
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clone in which the pipeline has run once."""
+    folder = tmp_path_factory.mktemp("clone") / "repository"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    clone = Clone(folder)
+    for key, value in SMALL.items():
+        clone.set(key, value)
+    clone.run("git", "init", "-q")
+    clone.run("git", "add", "-A")
+    clone.run("git", "commit", "-qm", "small")
+    assert clone.repro() == set(STAGES)
+    before = mlflow.get_tracking_uri()
+    yield clone
+    mlflow.set_tracking_uri(before)
+
+
+def test_every_output_is_there(clone):
+    metrics = json.loads((clone.folder / "reports/metrics.json").read_text())
+    assert metrics["dataset"] == "digits"
+    for key in (
+        "specified/probe_accuracy",
+        "leakage/sampled",
+        "leakage/mean",
+        "leakage/chance",
+        "swap/identity_accuracy",
+        "swap/prior_identity_accuracy",
+        "reconstruction/mse",
+    ):
+        assert 0 <= metrics[key] <= 1, key
+    figures = {path.stem for path in (clone.folder / "reports/figures").glob("*.png")}
+    assert figures == FIGURES
+    curves = pd.read_csv(clone.folder / "reports/curves.csv")
+    assert curves["step"].tolist() == [10, 20, 30]
+    codes = np.load(clone.folder / "codes/test/unspecified_std.npy", mmap_mode="r")
+    assert codes.shape == (360, 16)
+    assert not list(clone.folder.rglob("*.part"))
+    assert not list((clone.folder / ".checkpoints").rglob("*.safetensors"))
+
+
+def test_the_outputs_leave_the_tree_clean_but_for_what_is_to_be_committed(clone):
+    changed = {line[3:] for line in clone.run("git", "status", "--porcelain").splitlines()}
+    assert changed <= {"dvc.lock", "reports/metrics.json"}
+
+
+def test_mlflow_has_one_run_with_everything(clone):
+    (run,) = clone.runs()
+    client = clone.client()
+    metrics = json.loads((clone.folder / "reports/metrics.json").read_text())
+    assert {key: run.data.metrics[key] for key in metrics if key != "dataset"} == {
+        key: value for key, value in metrics.items() if key != "dataset"
+    }
+    history = client.get_metric_history(run.info.run_id, "reconstruction_loss")
+    assert [point.step for point in history] == [10, 20, 30]
+    for key in ("lr", "images_per_second", "discriminator_loss", "adversarial_loss"):
+        assert len(client.get_metric_history(run.info.run_id, key)) == 3
+    assert run.data.params["train.steps"] == "30"
+    assert run.data.params["visualize.tsne_images"] == "60"
+    tags = run.data.tags
+    assert tags["model.sha256"] == weights_digest(clone.folder / "models")
+    assert tags["dataset"] == "digits"
+    assert tags["git.commit"] == clone.run("git", "rev-parse", "HEAD").strip()
+    assert tags["git.dirty"] == "false"
+    assert "digits" in tags["mlflow.note.content"]
+    assert tags["verdict"].startswith(("DEGENERATE", "sound"))
+    assert run.inputs.dataset_inputs[0].dataset.name == "digits"
+    assert run.info.status == "FINISHED"
+    figures = {f.path for f in client.list_artifacts(run.info.run_id, "figures")}
+    assert figures == {f"figures/{name}.png" for name in FIGURES}
+    assert len(client.list_artifacts(run.info.run_id, "images")) >= 3
+
+
+def test_the_model_is_registered_and_says_what_reproduces_it(clone):
+    client = clone.client()
+    version = client.get_model_version_by_alias("vaegan", "candidate")
+    (run,) = clone.runs()
+    assert version.run_id == run.info.run_id
+    assert version.tags["git.commit"] == run.data.tags["git.commit"]
+    assert version.tags["dvc.lock.models"] in (clone.folder / "dvc.lock").read_text()
+
+
+def test_a_second_repro_runs_nothing(clone):
+    assert clone.repro() == set()
+    assert len(clone.runs()) == 1
+
+
+def test_a_wrong_value_stops_before_anything_is_touched(clone):
+    before = {p: p.stat().st_mtime_ns for p in (clone.folder / "models").iterdir()}
+    clone.set("train.lr", -1)
+    output = clone.run("dvc", "repro", fails=True)
+    assert "params.yaml: train.lr: got -1, expected greater than 0" in output
+    assert "Running stage 'train'" not in output
+    assert {p: p.stat().st_mtime_ns for p in (clone.folder / "models").iterdir()} == before
+    clone.set("train.lr", 1e-3)
+    assert clone.repro() <= {"check"}
+
+
+def test_changing_a_figures_parameter_runs_only_visualize(clone):
+    clone.set("visualize.swap_styles", 3)
+    assert clone.repro() - {"check"} == {"visualize"}
+    (run,) = clone.runs()
+    assert run.data.tags["now.visualize.swap_styles"] == "3"
+
+
+def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone):
+    clone.run("git", "add", "-A")
+    clone.run("git", "commit", "-qm", "results")
+    clone.run("dvc", "exp", "run", "--name", "slow", "-S", "train.lr=2e-4")
+    run = clone.runs()[0]
+    assert run.info.run_name == "slow"
+    assert run.data.params["train.lr"] == "0.0002"
+    assert "swap/identity_accuracy" in run.data.metrics
+    assert (
+        clone.client().get_model_version_by_alias("vaegan", "candidate").run_id == run.info.run_id
+    )
+    shown = clone.run("dvc", "exp", "show", "--csv")
+    assert "slow" in shown
+    assert "swap/identity_accuracy" in shown
+    assert "identity_accuracy" in clone.run("dvc", "metrics", "show")
+
+
+def test_a_model_that_the_store_never_saw_trained_gets_a_run_that_says_so(clone):
+    (clone.folder / "mlflow.db").rename(clone.folder / "gone.db")
+    clone.set("visualize.swap_styles", 4)
+    assert clone.repro() - {"check"} == {"visualize"}
+    (run,) = clone.runs()
+    assert "no run in which this model was trained" in run.data.tags["mlflow.note.content"]
