@@ -4,7 +4,8 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --quiet
-INSTALL := uv pip install --quiet --python $(BIN)/python --require-hashes
+# Compiled once here: where Python may not write bytecode, each import would compile anew.
+INSTALL := uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev repro test check format ui docs lock clean

@@ -156,12 +156,15 @@ def write_dataset(
 ) -> None:
     """Writes the arrays of each split and ``dataset.json``, in that order.
 
+    An old ``dataset.json`` goes first, so that it never describes a mixture of two data sets.
+
     Args:
         splits: By name, "train" and "test".
         about: What else ``dataset.json`` holds: name, source, licence, class names.
         folder: Where to.
     """
     described = {}
+    (folder / "dataset.json").unlink(missing_ok=True)
     for split, data in splits.items():
         arrays = {"images": data.images, "labels": data.labels}
         for name, array in arrays.items():

@@ -10,21 +10,20 @@ from typing import Any
 
 from pipeline.artifacts import (
     PREPARED,
-    ArtifactError,
     Dataset,
     read_dataset,
     repository,
     write_dataset,
 )
-from pipeline.params import ParamsError, PrepareParams, load_params
+from pipeline.params import PrepareParams
 from pipeline.sources import (
     ARCHIVED,
-    ArchiveError,
     Splits,
     UnavailableError,
     load_archives,
     load_embedded_digits,
 )
+from pipeline.stage import run_stage
 
 RAW = Path("data/raw")
 
@@ -99,18 +98,17 @@ def _load(params: PrepareParams, raw: Path) -> tuple[str, Splits]:
 
 
 def main() -> int:
-    """Runs the stage; returns 0, or 1 after a line on standard error."""
-    try:
-        dataset = prepare(load_params().prepare, repository() / RAW)
-    except (ParamsError, ArchiveError, UnavailableError, ArtifactError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    """The stage; returns its exit status."""
+    return run_stage(lambda params: _main(params.prepare))
+
+
+def _main(params: PrepareParams) -> None:
+    dataset = prepare(params, repository() / RAW)
     shape = "x".join(map(str, dataset.train.image_shape))
     print(
         f"{PREPARED}: {dataset.name}, {len(dataset.train)} images to train on and "
         f"{len(dataset.test)} to test on, {shape}"
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class ArchiveError(ValueError):
     """An archive on disk is not the one that the data set's authors published."""
 
 
-class UnavailableError(RuntimeError):
+class UnavailableError(OSError):
     """Archives are neither on disk nor to be had from a mirror."""
 
 
@@ -65,9 +65,11 @@ def load_archives(name: str, raw: Path, patience: float) -> Splits:
                 _obtain(kind.mirrors, missing, work, kept, patience)
             except UnavailableError as error:
                 needed = ", ".join(file for file, _ in kind.resources)
-                lacking = "all" if len(missing) == len(kind.resources) else ", ".join(missing)
+                lacking = (
+                    "all of them" if len(missing) == len(kind.resources) else ", ".join(missing)
+                )
                 raise UnavailableError(
-                    f"{name} needs {needed} in {kept}; missing there and not to be downloaded: "
+                    f"{name} needs {needed} in {kept}; neither there nor to be downloaded: "
                     f"{lacking} ({error})"
                 ) from error
         for file, _ in kind.resources:

@@ -81,7 +81,7 @@ def test_bounds_are_told(tmp_path, key, value, allowed):
 @pytest.mark.parametrize("text", ["2e-4", "1e-5", "1e-05", "0.0002", "1E-3"])
 def test_small_rates_are_numbers_however_they_are_written(tmp_path, text):
     path = tmp_path / "params.yaml"
-    path.write_text(SHIPPED.read_text().replace("  lr: 1e-3", f"  lr: {text}"))
+    path.write_text(SHIPPED.read_text().replace("  lr: 2e-3", f"  lr: {text}"))
     assert load_params(path).train.lr == float(text)
 
 

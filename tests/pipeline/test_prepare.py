@@ -1,5 +1,6 @@
 """Stage prepare: where images come from, what is refused, and what dataset.json says."""
 
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -26,6 +27,7 @@ from torchvision import datasets
 
 from pipeline import prepare as stage
 from pipeline.artifacts import read_dataset
+from pipeline.download import download
 from pipeline.params import PrepareParams
 from pipeline.sources import ArchiveError, UnavailableError, load_embedded_digits
 
@@ -131,11 +133,8 @@ class SilentServer:
         connection, _ = self.listener.accept()
         self.accepted_at = time.monotonic()
         self.accepted.set()
-        with connection:
-            try:
-                while connection.recv(4096):
-                    pass
-            except ConnectionResetError:
+        with connection, contextlib.suppress(ConnectionResetError):
+            while connection.recv(4096):
                 pass
         self.closed_at = time.monotonic()
         self.closed.set()
@@ -388,6 +387,33 @@ def test_a_mirror_that_never_answers_is_given_up_in_time_and_the_next_one_tried(
     assert "Connection refused" in str(error.value)
     assert silent.closed.wait(5)
     assert 1.5 < silent.closed_at - silent.accepted_at < 5.0
+
+
+def test_a_slow_mirror_is_not_given_up_while_bytes_come(tmp_path):
+    block, blocks, pause, patience = bytes(64 * 1024), 6, 0.7, 2.5
+    content = block * blocks
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            with contextlib.suppress(ConnectionError):  # the first request only asks for redirects
+                for _ in range(blocks):
+                    self.wfile.write(block)
+                    time.sleep(pause)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        begun = time.monotonic()
+        download(address(server.socket), {"a.gz": md5(content)}, tmp_path, patience)
+        server.shutdown()
+
+    assert time.monotonic() - begun > blocks * pause > patience
+    assert (tmp_path / "a.gz").read_bytes() == content
 
 
 def test_a_download_ends_with_the_process_that_wanted_it(silent, tmp_path):
