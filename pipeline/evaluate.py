@@ -83,7 +83,7 @@ def image_metrics(
         "swap/style_source_rate": accuracy(swapped, labels[tensor(styles)]),
         "swap/prior_identity_accuracy": accuracy(tensor(prior), labels[chosen]),
         "reconstruction/mse": reconstruction_mse(model.decode, s, z, dataset.test.images),
-        "judge/accuracy": float((classify(judge, real) == labels).float().mean()),
+        "judge/accuracy": float((classify(judge, real) == labels).double().mean()),
     }
 
 

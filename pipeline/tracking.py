@@ -69,7 +69,7 @@ def training_run(dataset: Dataset, params: dict[str, Any], about: str) -> Iterat
     tags = origin_tags() | {"dataset": dataset.name, "mlflow.note.content": about}
     run = mlflow.start_run(run_name=os.environ.get("DVC_EXP_NAME"), tags=tags)
     with _ending():
-        mlflow.log_params(params)
+        mlflow.log_params({"dataset": dataset.name} | params)
         mlflow.log_input(_dataset_input(dataset), context="training")
         yield run
 
@@ -112,7 +112,7 @@ def _restored_run(dataset: Dataset, digest: str) -> Run:
     )
     tags = origin_tags() | {"dataset": dataset.name, MODEL_TAG: digest, "mlflow.note.content": note}
     run = mlflow.start_run(run_name=os.environ.get("DVC_EXP_NAME"), tags=tags)
-    mlflow.log_params(about.get("params", {}))
+    mlflow.log_params({"dataset": dataset.name} | about.get("params", {}))
     mlflow.log_input(_dataset_input(dataset), context="training")
     return run
 

@@ -87,11 +87,14 @@ def style_figure(drawing: Drawing) -> Figure:
     """One image's specified code under swept and under borrowed styles."""
     source = drawing.choose("style-source", 1)
     s, z = drawing.code("specified", source), drawing.code("unspecified", source)
-    deviations = torch.from_numpy(drawing.codes["unspecified_mean"].std(axis=0))
+    means = drawing.codes["unspecified_mean"]
     positions = np.linspace(-SWEEP_REACH, SWEEP_REACH, drawing.params.sweep_steps)
-    # (Z, T, Z): for each dimension and position the code with that dimension moved.
-    offsets = torch.diag(deviations)[:, None] * torch.from_numpy(positions).float()[None, :, None]
-    swept = (z + offsets).reshape(-1, z.shape[1])
+    values = means.mean(axis=0)[:, None] + means.std(axis=0)[:, None] * positions  # (Z, T)
+    dims, steps = values.shape
+    swept = z.repeat(dims * steps, 1)
+    swept[torch.arange(dims * steps), torch.arange(dims).repeat_interleave(steps)] = (
+        torch.from_numpy(values.ravel().astype(np.float32))
+    )
     sweeps = drawing.decode(s.expand(len(swept), -1), swept)
     others = drawing.choose("style-borrowed", BORROWED + 1)
     others = others[others != source[0]][:BORROWED]
@@ -99,7 +102,7 @@ def style_figure(drawing: Drawing) -> Figure:
     label = drawing.class_names[drawing.data.labels[source[0]]]
     return figures.style_variation(
         drawing.images(source)[0],
-        sweeps.reshape(len(deviations), len(positions), *sweeps.shape[1:]),
+        sweeps.reshape(dims, steps, *sweeps.shape[1:]),
         positions,
         drawing.images(others),
         borrowed,

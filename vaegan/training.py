@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -180,8 +181,8 @@ class Trainer:
             )
         self.config = config
         self.device = torch.device(device)
-        self.images = torch.from_numpy(data.images[:]).to(self.device)
-        self.labels = torch.from_numpy(data.labels[:]).to(self.device)
+        self.images = torch.from_numpy(np.array(data.images)).to(self.device)
+        self.labels = torch.from_numpy(np.array(data.labels)).to(self.device)
         self.sampler = PairSampler(self.labels, data.class_count)
         with torch.random.fork_rng():  # initial weights are keyed too, and torch's own stream kept
             torch.manual_seed(derive_seed(config.seed, "weights"))
@@ -290,7 +291,10 @@ class Trainer:
         return draws, terms | {"generator_loss": total}, total
 
     def _update_discriminator(self, draws: Draws, scale: float) -> dict[str, Tensor]:
-        """Real images of an identity against drawn ones, and against real ones of another."""
+        """Real images of an identity against drawn ones, and against real ones of another.
+
+        The latter are the mismatched pairs of Reed et al. (2016, arXiv 1605.05396).
+        """
         # The anchors are real but show another class than ``identity``: without them the
         # discriminator learns what is sharp before it learns what shows the right class.
         mismatched = draws.images[: len(draws.identity)]

@@ -3,6 +3,7 @@
 It sees real images only and shares neither weights nor layers with the model.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,7 +21,7 @@ class Judge(nn.Module):
     """Images (B, C, H, W) in [0, 1] to class logits (B, K): a small convolutional network.
 
     Args:
-        image_shape: (C, H, W).
+        image_shape: (C, H, W), height and width >= 8.
         class_count: K.
     """
 
@@ -36,8 +37,9 @@ class Judge(nn.Module):
                 nn.MaxPool2d(2),
             ]
             channels = width
+        height, width = (size // 8 for size in image_shape[1:])
         self.layers = nn.Sequential(
-            *layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(channels * 4, class_count)
+            *layers, nn.Flatten(), nn.Linear(channels * height * width, class_count)
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -66,8 +68,8 @@ def train_judge(
         torch.manual_seed(derive_seed(seed, "judge-weights"))
         judge = Judge(data.image_shape, data.class_count)
     judge = to_channels_last(judge.to(device)).train()
-    images = torch.from_numpy(data.images[:]).to(device)
-    labels = torch.from_numpy(data.labels[:]).to(device)
+    images = torch.from_numpy(np.array(data.images)).to(device)
+    labels = torch.from_numpy(np.array(data.labels)).to(device)
     optimizer = torch.optim.Adam(judge.parameters(), lr=MAX_LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, MAX_LR, total_steps=steps)
     for step in range(steps):

@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.artifacts import CODE_ARRAYS, ArtifactError
+from pipeline.encode import encode_split
+from pipeline.stage import run_stage
+from pipeline.train import sample_grid
+from vaegan.data import to_unit_range
+from vaegan.model import DisentanglingVAE
+
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "params.yaml").write_text(SHIPPED.read_text())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_stage_gets_the_checked_parameters(folder):
+    seen = []
+    assert run_stage(seen.append) == 0
+    assert seen[0].train.steps >= 1
+
+
+def test_wrong_parameters_stop_a_stage_before_it_starts(folder, capsys):
+    (folder / "params.yaml").write_text(SHIPPED.read_text().replace("steps: ", "steps: -"))
+    seen = []
+    assert run_stage(seen.append) == 1
+    assert seen == []
+    assert "train.steps: got -" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fault", [ArtifactError("x.npy is missing"), OSError(28, "no space")])
+def test_a_fault_is_one_line_and_an_exit_status(folder, capsys, fault):
+    def stage(_):
+        raise fault
+
+    assert run_stage(stage) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: {fault}"
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(folder):
+    with pytest.raises(ZeroDivisionError):
+        run_stage(lambda _: 1 / 0)
+
+
+@pytest.fixture
+def model(model_config) -> DisentanglingVAE:
+    torch.manual_seed(0)
+    model = DisentanglingVAE(model_config)
+    model.encode(torch.rand(8, 1, 16, 16))
+    return model.eval()
+
+
+def test_encoding_in_batches_is_encoding_at_once_in_the_order_of_the_images(model, bars):
+    arrays = encode_split(model, bars, 100, torch.device("cpu"))
+    with torch.inference_mode():
+        codes = model.encode(to_unit_range(torch.from_numpy(bars.images)))
+    expected = (
+        codes.specified.mean,
+        codes.specified.std,
+        codes.unspecified.mean,
+        codes.unspecified.std,
+        torch.from_numpy(bars.labels),
+    )
+    assert tuple(arrays) == CODE_ARRAYS
+    for array, tensor in zip(arrays.values(), expected, strict=True):
+        # Batches of another size are summed in another order: float32 rounding.
+        np.testing.assert_allclose(array, tensor.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_sample_grid_has_sources_on_its_edges_and_identity_by_column(model, bars):
+    images = to_unit_range(torch.from_numpy(bars.images[:3]))
+    grid = sample_grid(model, images).reshape(4, 16, 4, 16).swapaxes(1, 2)
+    assert grid.dtype == np.uint8
+    assert (grid[0, 0] == 0).all()
+    for i in range(3):
+        source = bars.images[i, 0]
+        assert np.array_equal(grid[0, i + 1], source)
+        assert np.array_equal(grid[i + 1, 0], source)
+    with torch.inference_mode():
+        drawn = model.eval().swap(images[1:2], images[2:3])[0, 0].numpy()
+    np.testing.assert_allclose(grid[3, 2], 255 * drawn, atol=1)

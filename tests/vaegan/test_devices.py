@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import torch
+
+from vaegan.devices import make_deterministic, resolve_device, resolve_precision
+from vaegan.embedding import tsne
+from vaegan.rng import derive_seed, numpy_rng, torch_rng
+
+
+def test_auto_takes_cuda_only_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto").type == "cpu"
+    with pytest.raises(ValueError, match="no CUDA device"):
+        resolve_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto").type == "cuda"
+    assert resolve_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx512_bf16": True, "avx2": True}, "bfloat16"),
+        ({"avx512_bf16": False, "amx_bf16": True}, "bfloat16"),
+        ({"avx512_bf16": False, "avx2": True}, "float32"),
+        ({"avx2": True}, "float32"),
+    ],
+)
+def test_auto_precision_follows_the_processors_instructions(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert resolve_precision("auto", torch.device("cpu")) == expected
+    assert resolve_precision("float32", torch.device("cpu")) == "float32"
+    assert resolve_precision("bfloat16", torch.device("cpu")) == "bfloat16"
+
+
+def test_threads_are_as_many_as_asked_for():
+    make_deterministic(3)
+    assert torch.get_num_threads() == 3
+    assert torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+
+
+def test_streams_differ_by_seed_purpose_and_step_and_by_nothing_else():
+    keys = [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1)]
+    assert len({derive_seed(*key) for key in keys}) == 4
+    assert derive_seed(0, "a") == derive_seed(0, "a", 0)
+    assert torch.equal(
+        torch.rand(3, generator=torch_rng(5, "x")), torch.rand(3, generator=torch_rng(5, "x"))
+    )
+    assert numpy_rng(5, "x").random() == numpy_rng(5, "x").random()
+
+
+def test_tsne_keeps_clusters_apart_and_repeats():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 30)
+    codes = 100.0 * labels[:, None] + rng.standard_normal((60, 4))
+    codes[:, 3] = 7.0  # a dimension that does not vary
+    points = tsne(codes, perplexity=10, seed=1)
+    assert points.shape == (60, 2)
+    distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    np.fill_diagonal(distance, np.inf)
+    assert (labels[distance.argmin(axis=1)] == labels).all()
+    assert np.array_equal(points, tsne(codes, perplexity=10, seed=1))
