@@ -26,6 +26,8 @@ from vaegan.model import read_description, weights_digest
 
 EXPERIMENT = "vaegan"
 MODEL_TAG = registry.DIGEST_TAG
+# Has MLflow's page open on the runs, not on an overview of language-model traces.
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 # What the pipeline itself writes does not make the user's tree a changed one.
 OUTPUTS = ("dvc.lock", "reports")
 
@@ -46,7 +48,7 @@ def connect() -> str:
         experiment = mlflow.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             location = None if own else (root / "mlruns").as_uri()
-            identity = mlflow.create_experiment(EXPERIMENT, artifact_location=location)
+            identity = mlflow.create_experiment(EXPERIMENT, location, tags={KIND_TAG: KIND})
         else:
             identity = experiment.experiment_id
     mlflow.set_experiment(experiment_id=identity)
@@ -163,7 +165,10 @@ def _dataset_input(dataset: Dataset) -> NumpyDataset:
 
 
 def origin_tags() -> dict[str, str]:
-    """Where a run comes from: git commit, whether the tree has changes, DVC's experiment."""
+    """Where a run comes from: git commit, whether the tree has changes, DVC's experiment.
+
+    To be taken when a run starts: the user may go on editing while it trains.
+    """
     tags = {}
     commit = _git("rev-parse", "HEAD")
     if commit is not None:

@@ -102,7 +102,11 @@ def train(dataset: Dataset, model_params: ModelParams, params: TrainParams) -> N
         registry.register(
             MODEL,
             run.info.run_id,
-            tracking.origin_tags() | {tracking.MODEL_TAG: digest, "dataset": dataset.name},
+            {
+                name: value
+                for name, value in run.data.tags.items()
+                if not name.startswith("mlflow.")
+            },
             samples.cpu().numpy(),
             step=params.steps,
         )
