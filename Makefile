@@ -5,10 +5,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --quiet
 # Compiled once here: where Python may not write bytecode, each import would compile anew.
-INSTALL := uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes
+# uv does not read pip's settings: an index that is set there is passed on.
+INSTALL := index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config get global.index-url 2>/dev/null)}}"; \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro test check format ui docs lock clean
+.PHONY: help setup setup-dev repro refetch test check format ui docs lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -20,8 +23,12 @@ setup-dev: $(BIN)/.dev  ## the same with the tools for developing
 repro: setup  ## run the pipeline: every stage whose inputs changed
 	dvc repro
 
+refetch: setup  ## fetch the data set again, after archives were put into data/raw, and go on
+	dvc repro --force --single-item prepare
+	dvc repro
+
 test: setup-dev  ## run the tests
-	python -m pytest -n 2
+	python -m pytest -n 2 --dist loadfile
 
 check: setup-dev  ## format, lint and types
 	ruff format --check .
@@ -33,7 +40,7 @@ format: setup-dev  ## format and mend what lint can mend
 	ruff check --fix .
 
 ui: setup  ## MLflow's page at http://127.0.0.1:5000
-	mlflow ui --host 127.0.0.1 --port 5000
+	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port 5000
 
 docs: repro  ## copy the figures of the default run to where the README shows them
 	mkdir -p docs/figures
@@ -44,8 +51,8 @@ lock: $(BIN)/uv  ## pin every dependency anew, with hashes
 	$(LOCK) --upgrade requirements/run.in -o requirements/run.txt
 	$(LOCK) --upgrade requirements/dev.in -c requirements/run.txt -o requirements/dev.txt
 
-clean:  ## remove the environment and unfinished trainings' checkpoints
-	rm -rf .venv .checkpoints
+clean:  ## remove the environment
+	rm -rf .venv
 
 $(BIN)/uv: requirements/bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -59,9 +66,9 @@ $(BIN)/uv: requirements/bootstrap.txt
 
 $(BIN)/.run: $(BIN)/uv requirements/run.txt
 	@echo "installing the environment: once, about 5 GB (torch with CUDA), a minute or more"
-	$(INSTALL) -r requirements/run.txt
+	@$(INSTALL) -r requirements/run.txt
 	@touch $@
 
 $(BIN)/.dev: $(BIN)/.run requirements/dev.txt
-	$(INSTALL) -r requirements/dev.txt
+	@$(INSTALL) -r requirements/dev.txt
 	@touch $@

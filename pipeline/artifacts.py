@@ -55,8 +55,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        _synchronise(part)
         part.chmod(0o666 & ~_umask())  # mkstemp made it readable by its owner only
         part.replace(path)
     finally:
@@ -68,16 +67,28 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """The same for a folder: a new one to fill, which takes the place of ``path`` at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-    old = part.with_suffix(".old")
+    old = part.with_suffix(".old.part")
     try:
         yield part
-        part.chmod(0o777 & ~_umask())
+        for file in part.rglob("*"):
+            if file.is_file():
+                _synchronise(file)
+        part.chmod(0o777 & ~_umask())  # mkdtemp made it readable by its owner only
         if path.exists():
             path.replace(old)
         part.replace(path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            old.replace(path)
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _synchronise(file: Path) -> None:
+    with file.open("rb") as content:
+        os.fsync(content.fileno())
 
 
 def _umask() -> int:

@@ -43,6 +43,7 @@ class Checkpoints:
     """
 
     def __init__(self, key: str, root: Path | None = None) -> None:
+        self.key = key
         self.folder = (root or repository() / ".checkpoints") / key
 
     def save(self, step: int, state: dict[str, Tensor], curves: list[dict[str, float]]) -> None:

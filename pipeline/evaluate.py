@@ -87,21 +87,25 @@ def image_metrics(
     }
 
 
-def verdict(metrics: dict[str, float], degenerate_below: float) -> str:
-    """In words, whether the model is degenerate: its decoder does not heed the specified code."""
-    transfer = metrics["swap/identity_accuracy"]
-    if transfer < degenerate_below:
-        return (
-            f"DEGENERATE: only {transfer:.1%} of swapped images show the identity of their "
-            f"specified code, below {degenerate_below:.1%}: the decoder takes the class from "
-            f"the unspecified code, whose mean gives it away to a probe in "
-            f"{metrics['leakage/mean']:.1%}. A higher train.weights.confusion, or "
-            "train.critic_steps, takes the class out of it."
-        )
-    return (
-        f"sound: {transfer:.1%} of swapped images show the identity of their specified code "
-        f"({metrics['swap/style_source_rate']:.1%} that of their style)"
+def verdict(metrics: dict[str, float], degenerate_below: float) -> tuple[str, str]:
+    """Whether the model is sound or degenerate, in a word and in a sentence.
+
+    Degenerate: swapped images do not show the identity of their specified code.
+    """
+    transfer, source = metrics["swap/identity_accuracy"], metrics["swap/style_source_rate"]
+    shown = (
+        f"{transfer:.1%} of swapped images show the identity of their specified code, "
+        f"{source:.1%} that of their style's source"
     )
+    if transfer >= degenerate_below:
+        return "sound", shown
+    if source > transfer:
+        return "degenerate", (
+            f"{shown}: the decoder takes the class from the unspecified code and ignores the "
+            "specified one. A higher train.weights.confusion, or more train.critic_steps, takes "
+            "the class out of it"
+        )
+    return "degenerate", f"{shown}: most show neither. More train.steps may be needed"
 
 
 def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
@@ -114,14 +118,14 @@ def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
         judge = train_judge(dataset.train, params.judge_steps, params.seed, device)
         metrics = image_metrics(model, judge, dataset, test, params)
         metrics = probe_metrics(train, test, params) | metrics
-        said = verdict(metrics, params.degenerate_below)
-        write_json(METRICS, {"dataset": dataset.name} | metrics)
-        tracking.log_metrics(metrics)
-        tracking.tag({"verdict": said})
+        word, sentence = verdict(metrics, params.degenerate_below)
+        words = {"dataset": dataset.name, "verdict": word, "verdict_reason": sentence}
+        write_json(METRICS, words | metrics)
+        tracking.log_results(words | metrics)
         tracking.log_file(METRICS)
     for name, value in metrics.items():
         print(f"{name:32} {value:.4f}")
-    print(said, file=sys.stderr if said.startswith("DEGENERATE") else sys.stdout)
+    print(f"{word}: {sentence}" if word == "sound" else f"WARNING: {word}: {sentence}")
 
 
 def main() -> int:

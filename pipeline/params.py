@@ -8,9 +8,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -88,6 +89,12 @@ class WeightParams(Section):
     """Discriminator, on images with a style drawn from the prior."""
     confusion: Weight
     """Critic that guesses the class from the unspecified code."""
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if not any(flat(self).values()):
+            raise PydanticCustomError("all_zero", "one weight or more above 0")
+        return self
 
 
 class TrainParams(Section):

@@ -64,7 +64,7 @@ def prepare(params: PrepareParams, raw: Path, folder: Path = PREPARED) -> Datase
     Args:
         params: Which data set, and what else.
         raw: Folder of the archives, in torchvision's layout.
-        folder: Where to; untouched if an error is raised.
+        folder: Where to; untouched if the images are not to be had.
 
     Raises:
         ArchiveError: an archive on disk has a wrong checksum.
@@ -91,7 +91,7 @@ def _load(params: PrepareParams, raw: Path) -> tuple[str, Splits]:
         print(
             f"WARNING: going on with digits, scikit-learn's 1,797 images, in place of "
             f"{params.dataset}: {error}. To use {params.dataset}, put them there and run: "
-            "dvc repro --force --single-item prepare && dvc repro",
+            "make refetch",
             file=sys.stderr,
         )
         return "digits", load_embedded_digits()

@@ -8,24 +8,28 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
+import torch
 from filelock import FileLock
 from mlflow.data.numpy_dataset import NumpyDataset, from_numpy
-from mlflow.entities import Run
+from mlflow.entities import LifecycleStage, Run
+from mlflow.exceptions import MlflowException
 from pydantic import BaseModel
 
 from pipeline import registry
 from pipeline.artifacts import MODEL, Dataset, repository
 from pipeline.params import flat
+from vaegan.data import to_unit_range
 from vaegan.model import read_description, weights_digest
 
 EXPERIMENT = "vaegan"
 MODEL_TAG = registry.DIGEST_TAG
+KEY_TAG = "training.key"
 # Has MLflow's page open on the runs, not on an overview of language-model traces.
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 # What the pipeline itself writes does not make the user's tree a changed one.
@@ -42,7 +46,7 @@ def connect() -> str:
     """
     root = repository()
     own = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(own or f"sqlite:///{root / 'mlflow.db'}")
+    mlflow.set_tracking_uri(_absolute(own or "sqlite:///mlflow.db", root))
     (root / "mlruns").mkdir(exist_ok=True)
     with FileLock(root / "mlruns" / ".lock"):
         experiment = mlflow.get_experiment_by_name(EXPERIMENT)
@@ -51,13 +55,22 @@ def connect() -> str:
             identity = mlflow.create_experiment(EXPERIMENT, location, tags={KIND_TAG: KIND})
         else:
             identity = experiment.experiment_id
+            if experiment.lifecycle_stage == LifecycleStage.DELETED:
+                mlflow.MlflowClient().restore_experiment(identity)
     mlflow.set_experiment(experiment_id=identity)
     return identity
 
 
+def _absolute(uri: str, root: Path) -> str:
+    """A relative SQLite file belongs to the user's repository, not to a stage's folder."""
+    prefix = "sqlite:///"
+    path = uri.removeprefix(prefix)
+    return uri if path == uri or path.startswith("/") else f"{prefix}{root / path}"
+
+
 @contextmanager
-def training_run(dataset: Dataset, params: dict[str, Any], about: str) -> Iterator[Run]:
-    """Opens the run of a model that is about to be trained.
+def training_run(dataset: Dataset, params: dict[str, Any], about: str, key: str) -> Iterator[Run]:
+    """Opens the run of a model that is about to be trained, or that of its unfinished training.
 
     Ends FINISHED, FAILED after an exception or KILLED after SIGTERM or Ctrl-C, the reason
     in the tag ``failure``.
@@ -66,10 +79,18 @@ def training_run(dataset: Dataset, params: dict[str, Any], about: str) -> Iterat
         dataset: What it learns from, logged as MLflow's dataset input.
         params: Flat, logged as the run's parameters.
         about: The run's description.
+        key: Digest of what determines the training, see ``checkpoints.training_key``.
     """
-    connect()
-    tags = origin_tags() | {"dataset": dataset.name, "mlflow.note.content": about}
-    run = mlflow.start_run(run_name=os.environ.get("DVC_EXP_NAME"), tags=tags)
+    experiment = connect()
+    query = f"tags.`{KEY_TAG}` = '{key}' AND attributes.status != 'FINISHED'"
+    unfinished = _newest_run(experiment, query)
+    tags = origin_tags() | {
+        "dataset": dataset.name,
+        KEY_TAG: key,
+        "mlflow.note.content": about,
+    }
+    name = None if unfinished else os.environ.get("DVC_EXP_NAME")
+    run = mlflow.start_run(unfinished, run_name=name, tags=tags)
     with _ending():
         mlflow.log_params({"dataset": dataset.name} | params)
         mlflow.log_input(_dataset_input(dataset), context="training")
@@ -90,23 +111,29 @@ def model_run(dataset: Dataset, stage_params: BaseModel, stage: str) -> Iterator
     """
     experiment = connect()
     digest = weights_digest(MODEL)
+    known = _newest_run(experiment, f"tags.`{MODEL_TAG}` = '{digest}'")
+    run = mlflow.start_run(run_id=known) if known else _restored_run(dataset, digest)
+    with _ending():
+        _log_stage_params(run, flat(stage_params, f"{stage}."))
+        if os.environ.get("DVC_STAGE"):  # by hand, dvc.lock may tell of another model
+            registry.tag_version_of(digest, registry.dvc_lock_tags(Path("dvc.lock")))
+        yield run
+
+
+def _newest_run(experiment: str, query: str) -> str | None:
+    """Id of the newest run that a filter finds, None where it finds none."""
     found = mlflow.search_runs(
         [experiment],
-        filter_string=f"tags.`{MODEL_TAG}` = '{digest}'",
+        filter_string=query,
         order_by=["attributes.start_time DESC"],
         max_results=1,
         output_format="list",
     )
-    known = found[0].info.run_id if found else None
-    run = mlflow.start_run(run_id=known) if known else _restored_run(dataset, digest)
-    with _ending():
-        _log_stage_params(run, flat(stage_params, f"{stage}."))
-        registry.tag_version_of(digest, registry.dvc_lock_tags(Path("dvc.lock")))
-        yield run
+    return found[0].info.run_id if found else None
 
 
 def _restored_run(dataset: Dataset, digest: str) -> Run:
-    """A run for a model that this store has not seen trained."""
+    """A run, and a registered version, for a model that this store has not seen trained."""
     about = read_description(MODEL)["about"]
     note = (
         "This store holds no run in which this model was trained: it came from DVC's cache "
@@ -116,7 +143,14 @@ def _restored_run(dataset: Dataset, digest: str) -> Run:
     run = mlflow.start_run(run_name=os.environ.get("DVC_EXP_NAME"), tags=tags)
     mlflow.log_params({"dataset": dataset.name} | about.get("params", {}))
     mlflow.log_input(_dataset_input(dataset), context="training")
+    example = to_unit_range(torch.from_numpy(dataset.train.images[:8].copy())).numpy()
+    registry.register(MODEL, run.info.run_id, registered_tags(run), example)
     return run
+
+
+def registered_tags(run: Run) -> dict[str, str]:
+    """What a registered version tells of its origin: the tags that its run started with."""
+    return {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
 
 
 @contextmanager
@@ -131,10 +165,12 @@ def _ending() -> Iterator[None]:
         yield
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt | SystemExit)
-        mlflow.set_tag("failure", f"{type(error).__name__}: {error}"[:500])
-        mlflow.end_run("KILLED" if killed else "FAILED")
+        with suppress(MlflowException):  # where the store is what failed, that is the news
+            mlflow.set_tag("failure", f"{type(error).__name__}: {error}"[:500])
+            mlflow.end_run("KILLED" if killed else "FAILED")
         raise
     else:
+        _remove_tag("failure")
         mlflow.end_run("FINISHED")
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -145,8 +181,17 @@ def _log_stage_params(run: Run, params: dict[str, Any]) -> None:
     logged = run.data.params
     mlflow.log_params({key: value for key, value in params.items() if key not in logged})
     for key, value in params.items():
-        if key in logged and logged[key] != str(value):
+        if logged.get(key, str(value)) != str(value):
             mlflow.set_tag(f"now.{key}", str(value))
+        else:
+            _remove_tag(f"now.{key}")
+
+
+def _remove_tag(name: str) -> None:
+    """Removes a tag of the active run, if it is there."""
+    run = mlflow.active_run()
+    if run and name in mlflow.get_run(run.info.run_id).data.tags:
+        mlflow.delete_tag(name)
 
 
 def _dataset_input(dataset: Dataset) -> NumpyDataset:
@@ -192,6 +237,20 @@ def _git(*arguments: str) -> str | None:
 def log_metrics(metrics: dict[str, float], step: int | None = None) -> None:
     """Logs numbers in one call into the open run."""
     mlflow.log_metrics(metrics, step=step)
+
+
+def last_step(metric: str) -> int:
+    """The last step for which the open run has a metric, 0 where it has none."""
+    run = mlflow.active_run()
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, metric) if run else []
+    return max((point.step for point in history), default=0)
+
+
+def log_results(results: dict[str, Any]) -> None:
+    """Logs the content of ``reports/metrics.json``: numbers as metrics, words as tags."""
+    words = {name: value for name, value in results.items() if isinstance(value, str)}
+    log_metrics({name: value for name, value in results.items() if name not in words})
+    tag(words)
 
 
 def log_samples(image: np.ndarray, step: int) -> None:

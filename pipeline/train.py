@@ -21,7 +21,8 @@ from vaegan.model import DisentanglingVAE, weights_digest
 from vaegan.networks import CodeConfig, ModelConfig
 from vaegan.training import ObjectiveWeights, Trainer, TrainingConfig
 
-CODE = sorted(Path("vaegan").rglob("*.py"))
+# Depends on the machine's load: tracked, but kept out of a file that DVC hashes.
+UNREPEATABLE = "images_per_second"
 
 
 def model_config(params: ModelParams, dataset: Dataset) -> ModelConfig:
@@ -76,9 +77,13 @@ def train(dataset: Dataset, model_params: ModelParams, params: TrainParams) -> N
     trainer = Trainer(model_config(model_params, dataset), config, dataset.train, device)
     settings = flat(model_params, "model.") | flat(params, "train.")
     data = dataset.description["splits"]["train"]["arrays"]
-    key = training_key(
-        settings | {"data": data, "precision": config.precision, "device": device.type}, CODE
-    )
+    determinants = settings | {
+        "data": data,
+        "precision": config.precision,
+        "device": device.type,
+        "torch": torch.__version__,
+    }
+    checkpoints = Checkpoints(training_key(determinants, _code()))
     shown = first_per_class(dataset.train.labels)
     samples = to_unit_range(torch.from_numpy(dataset.train.images[shown])).to(device)
     about = {
@@ -90,27 +95,23 @@ def train(dataset: Dataset, model_params: ModelParams, params: TrainParams) -> N
         "device": device.type,
         "torch": torch.__version__,
     }
-    with tracking.training_run(dataset, settings, _describe(about)) as run:
+    with tracking.training_run(dataset, settings, _describe(about), checkpoints.key) as run:
         tracking.tag(_machine_tags(config, device))
-        curves = _run(trainer, Checkpoints(key), samples)
+        curves = _run(trainer, checkpoints, samples)
         with whole_folder(MODEL) as folder:
             trainer.model.eval().save(folder, about)
-        write_curves(curves)
+        write_curves(curves.drop(columns=UNREPEATABLE))
         tracking.log_file(CURVES, "curves")
         digest = weights_digest(MODEL)
         tracking.tag({tracking.MODEL_TAG: digest})
         registry.register(
             MODEL,
             run.info.run_id,
-            {
-                name: value
-                for name, value in run.data.tags.items()
-                if not name.startswith("mlflow.")
-            },
+            tracking.registered_tags(run),
             samples.cpu().numpy(),
             step=params.steps,
         )
-    Checkpoints(key).clear()
+    checkpoints.clear()
 
 
 def _run(trainer: Trainer, checkpoints: Checkpoints, samples: torch.Tensor) -> pd.DataFrame:
@@ -122,9 +123,10 @@ def _run(trainer: Trainer, checkpoints: Checkpoints, samples: torch.Tensor) -> p
     ) as bar:
         for report in trainer.run():
             rows.append({"step": report.step} | report.metrics)
+            # First the checkpoint: what it holds and the run lacks is logged when going on.
+            checkpoints.save(report.step, trainer.state(), rows)
             tracking.log_metrics(report.metrics, step=report.step)
             tracking.log_samples(sample_grid(trainer.model, samples), step=report.step)
-            checkpoints.save(report.step, trainer.state(), rows)
             bar.update(report.step - bar.n)
             bar.write(_line(report.step, steps, report.metrics), file=sys.stdout)
             sys.stdout.flush()
@@ -139,9 +141,18 @@ def _resume(trainer: Trainer, checkpoints: Checkpoints) -> list[dict[str, float]
     state, rows = found
     trainer.restore(state)
     print(f"going on from the checkpoint at step {trainer.step}")
+    known = tracking.last_step("lr")  # a run that goes on has them already; a new one does not
     for row in rows:
-        tracking.log_metrics({k: v for k, v in row.items() if k != "step"}, step=int(row["step"]))
+        if row["step"] > known:
+            metrics = {name: value for name, value in row.items() if name != "step"}
+            tracking.log_metrics(metrics, step=int(row["step"]))
     return rows
+
+
+def _code() -> list[Path]:
+    """This file and those of the library that the stage has imported."""
+    modules = [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "vaegan"]
+    return [Path(__file__)] + [Path(module.__file__) for module in modules if module.__file__]
 
 
 def _line(step: int, steps: int, metrics: dict[str, float]) -> str:

@@ -11,11 +11,13 @@ from torch import Tensor
 from pipeline import tracking
 from pipeline.artifacts import (
     FIGURES,
+    METRICS,
     MODEL,
     Dataset,
     read_codes,
     read_curves,
     read_dataset,
+    read_json,
     whole_folder,
     write_figure,
 )
@@ -142,6 +144,9 @@ def visualize(dataset: Dataset, params: VisualizeParams) -> None:
     make_deterministic(params.threads)
     drawing = Drawing(DisentanglingVAE.load(MODEL), dataset, params)
     with tracking.model_run(dataset, params, "visualize"), whole_folder(FIGURES) as folder:
+        # DVC skips evaluate where a reproduction's codes and metrics are those in git: this
+        # model's run in this store would have none.
+        tracking.log_results(read_json(METRICS))
         for name, figure in draw_all(drawing):
             path = write_figure(name, figure, folder)
             tracking.log_file(path, "figures")

@@ -3,6 +3,7 @@
 from typing import TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -42,6 +43,7 @@ def make_deterministic(threads: int) -> None:
         threads: Sums are split by thread, so another number gives other rounding.
     """
     torch.set_num_threads(threads)
+    threadpool_limits(threads)  # scikit-learn's and numpy's own pools
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
 

@@ -83,7 +83,8 @@ class DisentanglingVAE(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         # Contiguous: safetensors keeps values, not the channels-last layout of training.
         weights = {name: value.contiguous().cpu() for name, value in self.state_dict().items()}
-        safetensors.torch.save_file(weights, folder / WEIGHTS_FILE)
+        # Not save_file, which makes files that only their owner can read.
+        (folder / WEIGHTS_FILE).write_bytes(safetensors.torch.save(weights))
         text = {"format": FORMAT, "structure": self.config.to_dict(), "about": about or {}}
         (folder / CONFIG_FILE).write_text(json.dumps(text, indent=2, allow_nan=False) + "\n")
 

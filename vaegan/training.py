@@ -6,7 +6,7 @@ Knows no tracker and no file: it yields a report every so many steps.
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
@@ -34,6 +34,9 @@ class ObjectiveWeights:
         adversarial: Discriminator, on images with the style of another image.
         adversarial_prior: Discriminator, on images with a style drawn from the prior.
         confusion: Critic that guesses the class from the unspecified code.
+
+    Raises:
+        ValueError: every weight is 0, or one is negative.
     """
 
     reconstruction: float
@@ -43,6 +46,11 @@ class ObjectiveWeights:
     adversarial: float
     adversarial_prior: float
     confusion: float
+
+    def __post_init__(self) -> None:
+        values = asdict(self).values()
+        if min(values) < 0 or max(values) == 0:
+            raise ValueError(f"weights must be >= 0 and one of them > 0, got {asdict(self)}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,8 @@ class Report:
 
     Attributes:
         step: Steps done so far.
-        metrics: Name to mean over the interval: losses, learning rate, images per second.
+        metrics: By name, the mean over the interval of each loss and accuracy; ``lr``, the
+            generator's at the last step; ``images_per_second``, those that were encoded.
     """
 
     step: int
@@ -283,8 +292,9 @@ class Trainer:
             "adversarial_prior": losses.generator_loss(sampled_logits),
             "confusion": losses.confusion_loss(guesses),
         }
+        used = {name: factor for name, factor in asdict(weights).items() if factor}
         total = sum(
-            (getattr(weights, name) * value for name, value in weighted.items()),
+            (factor * weighted[name] for name, factor in used.items()),
             start=torch.zeros((), device=self.device),
         )
         terms = {f"{name}_loss": value for name, value in weighted.items()}

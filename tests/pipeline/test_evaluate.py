@@ -42,9 +42,22 @@ def test_a_style_without_class_is_at_chance_in_both():
 
 
 def test_a_degenerate_model_is_called_so_in_words():
-    metrics = {"swap/identity_accuracy": 0.1, "swap/style_source_rate": 0.9, "leakage/mean": 0.97}
-    said = verdict(metrics, 0.5)
-    assert said.startswith("DEGENERATE")
-    assert "10.0%" in said
-    assert "97.0%" in said
-    assert verdict(metrics | {"swap/identity_accuracy": 0.95}, 0.5).startswith("sound: 95.0%")
+    metrics = {"swap/identity_accuracy": 0.1, "swap/style_source_rate": 0.9}
+    word, sentence = verdict(metrics, 0.5)
+    assert word == "degenerate"
+    assert sentence.startswith("10.0% of swapped images")
+    assert "90.0%" in sentence
+    assert "train.weights.confusion" in sentence
+
+
+def test_a_model_that_draws_neither_class_is_degenerate_for_another_reason():
+    word, sentence = verdict({"swap/identity_accuracy": 0.2, "swap/style_source_rate": 0.1}, 0.5)
+    assert word == "degenerate"
+    assert "train.steps" in sentence
+    assert "confusion" not in sentence
+
+
+def test_a_model_that_transfers_is_sound():
+    word, sentence = verdict({"swap/identity_accuracy": 0.95, "swap/style_source_rate": 0.01}, 0.5)
+    assert word == "sound"
+    assert sentence.startswith("95.0%")

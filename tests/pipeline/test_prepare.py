@@ -296,7 +296,7 @@ def test_without_archives_and_mirror_the_fallback_is_taken_loudly(tmp_path, capf
         *FILES,
         str(tmp_path / "data/raw/MNIST/raw"),
         "Connection refused",
-        "dvc repro --force --single-item prepare && dvc repro",
+        "make refetch",
     ):
         assert part in output.err
     assert "digits" in output.out

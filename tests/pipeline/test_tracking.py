@@ -8,30 +8,12 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-import torch
 
-from pipeline import artifacts, tracking
+from pipeline import artifacts, registry, tracking
 from pipeline.params import EncodeParams
-from vaegan.model import DisentanglingVAE, weights_digest
+from vaegan.model import weights_digest
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def workspace(tmp_path, monkeypatch, bars, model_config):
-    """A folder with a prepared data set and a model, and a tracking store of its own."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
-        monkeypatch.delenv(name, raising=False)
-    about = {"name": "bars", "class_names": list("abcd"), "url": "https://example.org/bars"}
-    artifacts.write_dataset({"train": bars, "test": bars}, about)
-    torch.manual_seed(0)
-    DisentanglingVAE(model_config).eval().save(artifacts.MODEL, {"params": {"train.lr": 0.1}})
-    before = mlflow.get_tracking_uri()
-    yield tmp_path
-    while mlflow.active_run():
-        mlflow.end_run()
-    mlflow.set_tracking_uri(before)
 
 
 def encode_params(batch_size: int = 7) -> EncodeParams:
@@ -39,7 +21,7 @@ def encode_params(batch_size: int = 7) -> EncodeParams:
 
 
 def train_once(dataset: artifacts.Dataset) -> str:
-    with tracking.training_run(dataset, {"train.lr": 0.1}, "about it") as run:
+    with tracking.training_run(dataset, {"train.lr": 0.1}, "about it", "key") as run:
         tracking.tag({tracking.MODEL_TAG: weights_digest(artifacts.MODEL)})
     return run.info.run_id
 
@@ -75,6 +57,55 @@ def test_a_store_without_the_models_run_gets_one_that_says_so(workspace):
         assert again.info.run_id == run.info.run_id
 
 
+def test_a_model_of_another_store_is_registered_here_too(workspace):
+    with tracking.model_run(artifacts.read_dataset(), encode_params(), "encode") as run:
+        pass
+    version = registry.version_of(weights_digest(artifacts.MODEL))
+    assert version.run_id == run.info.run_id
+    assert version.tags["dataset"] == "bars"
+
+
+def test_an_unfinished_training_goes_on_in_its_own_run_and_another_does_not(workspace):
+    dataset = artifacts.read_dataset()
+    with pytest.raises(RuntimeError), tracking.training_run(dataset, {}, "", "key") as first:
+        tracking.log_metrics({"lr": 1.0}, step=5)
+        raise RuntimeError
+    with tracking.training_run(dataset, {}, "", "other key") as other:
+        assert other.info.run_id != first.info.run_id
+        assert tracking.last_step("lr") == 0
+    with tracking.training_run(dataset, {}, "", "key") as again:
+        assert again.info.run_id == first.info.run_id
+        assert tracking.last_step("lr") == 5
+    run = mlflow.get_run(first.info.run_id)
+    assert run.info.status == "FINISHED"
+    assert "failure" not in run.data.tags
+    with tracking.training_run(dataset, {}, "", "key") as anew:
+        assert anew.info.run_id != first.info.run_id
+
+
+def test_an_experiment_deleted_in_the_page_is_brought_back(workspace):
+    identity = tracking.connect()
+    mlflow.MlflowClient().delete_experiment(identity)
+    assert tracking.connect() == identity
+    assert train_once(artifacts.read_dataset())
+
+
+def test_a_relative_store_lies_in_the_users_repository(workspace, monkeypatch):
+    (workspace / "user").mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(workspace / "user"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
+    tracking.connect()
+    assert (workspace / "user" / "own.db").is_file()
+
+
+def test_words_among_the_results_are_tags(workspace):
+    with tracking.training_run(artifacts.read_dataset(), {}, "", "key") as run:
+        tracking.log_results({"verdict": "sound", "swap/identity_accuracy": 0.5})
+    run = mlflow.get_run(run.info.run_id)
+    assert run.data.tags["verdict"] == "sound"
+    assert run.data.metrics == {"swap/identity_accuracy": 0.5}
+
+
 def test_a_parameter_that_changed_since_is_tagged_not_lost(workspace):
     dataset = artifacts.read_dataset()
     train_once(dataset)
@@ -84,6 +115,9 @@ def test_a_parameter_that_changed_since_is_tagged_not_lost(workspace):
     run = mlflow.get_run(run.info.run_id)
     assert run.data.params["encode.batch_size"] == "7"
     assert run.data.tags["now.encode.batch_size"] == "9"
+    with tracking.model_run(dataset, encode_params(7), "encode"):
+        pass
+    assert "now.encode.batch_size" not in mlflow.get_run(run.info.run_id).data.tags
 
 
 def test_the_data_set_is_logged_with_a_digest_of_all_its_bytes(workspace, bars):
@@ -96,7 +130,7 @@ def test_the_data_set_is_logged_with_a_digest_of_all_its_bytes(workspace, bars):
 
 def test_an_exception_ends_the_run_failed_with_the_reason(workspace):
     dataset = artifacts.read_dataset()
-    with pytest.raises(RuntimeError), tracking.training_run(dataset, {}, "") as run:
+    with pytest.raises(RuntimeError), tracking.training_run(dataset, {}, "", "key") as run:
         raise RuntimeError("out of luck")
     run = mlflow.get_run(run.info.run_id)
     assert run.info.status == "FAILED"
@@ -105,7 +139,7 @@ def test_an_exception_ends_the_run_failed_with_the_reason(workspace):
 
 def test_sigterm_ends_the_run_killed(workspace):
     dataset = artifacts.read_dataset()
-    with pytest.raises(SystemExit) as exit_, tracking.training_run(dataset, {}, "") as run:
+    with pytest.raises(SystemExit) as exit_, tracking.training_run(dataset, {}, "", "key") as run:
         os.kill(os.getpid(), signal.SIGTERM)
     assert exit_.value.code == 143
     assert mlflow.get_run(run.info.run_id).info.status == "KILLED"
@@ -145,7 +179,7 @@ def test_processes_that_set_up_a_fresh_store_at_once_all_succeed(workspace):
 
 
 def test_samples_are_logged_by_step(workspace):
-    with tracking.training_run(artifacts.read_dataset(), {}, "") as run:
+    with tracking.training_run(artifacts.read_dataset(), {}, "", "key") as run:
         for step in (5, 10):
             tracking.log_samples(np.full((8, 8, 1), step, np.uint8), step)
     files = [f.path for f in mlflow.MlflowClient().list_artifacts(run.info.run_id, "images")]

@@ -40,8 +40,8 @@ def mlp_probe_accuracy(
 ) -> float:
     """Accuracy on test codes of a 256-256 perceptron on standardised training codes.
 
-    Linear probes hide about half of what a style code says of the class; the two hidden
-    layers are those of the probe in the published code for this kind of model.
+    A linear probe finds only what lies in a plane: it misses a class that is written in a
+    product of two dimensions.
 
     Args:
         train_codes: float (N, D).

@@ -1,0 +1,23 @@
+import mlflow
+import pytest
+import torch
+
+from pipeline import artifacts
+from vaegan.model import DisentanglingVAE
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch, bars, model_config):
+    """A folder with a prepared data set and a model, and a tracking store of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    about = {"name": "bars", "class_names": list("abcd"), "url": "https://example.org/bars"}
+    artifacts.write_dataset({"train": bars, "test": bars}, about)
+    torch.manual_seed(0)
+    DisentanglingVAE(model_config).eval().save(artifacts.MODEL, {"params": {"train.lr": 0.1}})
+    before = mlflow.get_tracking_uri()
+    yield tmp_path
+    while mlflow.active_run():
+        mlflow.end_run()
+    mlflow.set_tracking_uri(before)

@@ -1,0 +1,80 @@
+"""The stage train, in this process and with a real store."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from pipeline import artifacts, tracking
+from pipeline.params import Params, load_params
+from pipeline.train import train
+from vaegan.model import weights_digest
+
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
+
+
+@pytest.fixture
+def small(workspace) -> Params:
+    params = load_params(SHIPPED)
+    return params.model_copy(
+        update={
+            "model": params.model.model_copy(update={"base_channels": 2}),
+            "train": params.train.model_copy(
+                update={"steps": 12, "pairs": 8, "report_every": 4, "threads": 1}
+            ),
+        }
+    )
+
+
+def outputs() -> tuple[str, bytes]:
+    return weights_digest(artifacts.MODEL), artifacts.CURVES.read_bytes()
+
+
+def interrupted(monkeypatch, small: Params, step: int, reason: BaseException) -> None:
+    """Trains until the sample grid of a step is to be logged, and fails there."""
+
+    def fail(image, at) -> None:
+        if at == step:
+            raise reason
+
+    with monkeypatch.context() as patch, pytest.raises(type(reason)):
+        patch.setattr(tracking, "log_samples", lambda image, step: fail(image, step))
+        train(artifacts.read_dataset(), small.model, small.train)
+
+
+@pytest.mark.parametrize("reason", [KeyboardInterrupt(), OSError(28, "no space left")])
+def test_an_interrupted_training_goes_on_to_the_same_bytes_in_the_same_run(
+    small, monkeypatch, reason
+):
+    dataset = artifacts.read_dataset()
+    train(dataset, small.model, small.train)
+    straight = outputs()
+    interrupted(monkeypatch, small, 8, reason)  # after the checkpoint of step 8
+    assert outputs() == straight  # what was there is untouched by the unfinished one
+    (artifacts.MODEL / "weights.safetensors").unlink()
+    train(dataset, small.model, small.train)
+    assert outputs() == straight
+    client = MlflowClient()
+    runs = client.search_runs([tracking.connect()])
+    assert len(runs) == 2
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        history = client.get_metric_history(run.info.run_id, "reconstruction_loss")
+        assert [point.step for point in history] == [4, 8, 12]
+    assert not list(Path(".checkpoints").rglob("*.safetensors"))
+
+
+def test_the_run_of_a_failed_training_says_so_and_registers_nothing(small, monkeypatch):
+    interrupted(monkeypatch, small, 8, OSError(28, "no space left"))
+    (run,) = mlflow.search_runs([tracking.connect()], output_format="list")
+    assert run.info.status == "FAILED"
+    assert "no space left" in run.data.tags["failure"]
+    assert not MlflowClient().search_model_versions("name = 'vaegan'")
+
+
+def test_other_parameters_do_not_take_up_the_checkpoint(small, monkeypatch, capsys):
+    interrupted(monkeypatch, small, 12, KeyboardInterrupt())
+    other = small.train.model_copy(update={"lr": 1e-4})
+    train(artifacts.read_dataset(), small.model, other)
+    assert "going on" not in capsys.readouterr().out
