@@ -119,9 +119,10 @@ def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
         metrics = image_metrics(model, judge, dataset, test, params)
         metrics = probe_metrics(train, test, params) | metrics
         word, sentence = verdict(metrics, params.degenerate_below)
-        words = {"dataset": dataset.name, "verdict": word, "verdict_reason": sentence}
-        write_json(METRICS, words | metrics)
-        tracking.log_results(words | metrics)
+        results = {"dataset": dataset.name, "verdict": word} | metrics
+        write_json(METRICS, results)
+        tracking.log_results(results)
+        tracking.tag({"verdict_reason": sentence})
         tracking.log_file(METRICS)
     for name, value in metrics.items():
         print(f"{name:32} {value:.4f}")
