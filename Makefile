@@ -11,7 +11,7 @@ INSTALL := index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config ge
 	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro refetch test check format ui docs lock clean
+.PHONY: help setup setup-dev repro refetch test check format ui compare docs lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -41,6 +41,9 @@ format: setup-dev  ## format and mend what lint can mend
 
 ui: setup  ## MLflow's page at http://127.0.0.1:5000
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port 5000
+
+compare: setup  ## a table of the experiments: what was changed, what came of it
+	dvc exp show --only-changed --drop '.*\.(py|csv|json|yaml|checked)|data/prepared|models|codes'
 
 docs: repro  ## copy the figures of the default run to where the README shows them
 	mkdir -p docs/figures

@@ -227,9 +227,22 @@ def test_changing_a_figures_parameter_runs_only_visualize(clone):
     assert run.data.tags["now.visualize.swap_styles"] == "3"
 
 
-def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone):
+def test_another_clone_gives_the_same_bytes_and_a_run_with_all_its_metrics(clone):
     clone.run("git", "add", "-A")
     clone.run("git", "commit", "-qm", "results")
+    folder = clone.folder.parent / "second"
+    clone.run("git", "clone", "-q", str(clone.folder), str(folder))
+    second = Clone(folder)
+    # The codes and metrics are those in git, so DVC has nothing to evaluate.
+    assert second.repro() == set(STAGES) - {"evaluate"}
+    assert second.run("git", "status", "--porcelain") == ""
+    (run,) = second.runs()
+    metrics = json.loads((folder / "reports/metrics.json").read_text())
+    assert run.data.metrics["swap/identity_accuracy"] == metrics["swap/identity_accuracy"]
+    assert run.data.tags["verdict"] == metrics["verdict"]
+
+
+def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone):
     clone.run("dvc", "exp", "run", "--name", "slow", "-S", "train.lr=2e-4")
     run = clone.runs()[0]
     assert run.info.run_name == "slow"
