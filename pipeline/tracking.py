@@ -30,8 +30,6 @@ from vaegan.model import read_description, weights_digest
 EXPERIMENT = "vaegan"
 MODEL_TAG = registry.DIGEST_TAG
 KEY_TAG = "training.key"
-# Has MLflow's page open on the runs, not on an overview of language-model traces.
-KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 # What the pipeline itself writes does not make the user's tree a changed one.
 OUTPUTS = ("dvc.lock", "reports")
 
@@ -52,7 +50,7 @@ def connect() -> str:
         experiment = mlflow.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             location = None if own else (root / "mlruns").as_uri()
-            identity = mlflow.create_experiment(EXPERIMENT, location, tags={KIND_TAG: KIND})
+            identity = mlflow.create_experiment(EXPERIMENT, artifact_location=location)
         else:
             identity = experiment.experiment_id
             if experiment.lifecycle_stage == LifecycleStage.DELETED:
