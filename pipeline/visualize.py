@@ -73,10 +73,22 @@ def reconstruction_figure(drawing: Drawing) -> Figure:
     return figures.reconstruction_grid(drawing.images(rows), generated, GRID_COLUMNS, title)
 
 
+def style_sources(labels: np.ndarray, count: int) -> np.ndarray:
+    """Positions of ``count`` images, one class after the other; none is its class's first.
+
+    So every row of styles comes from another class as long as there are enough, and from
+    another image than the one that lends its class's identity.
+    """
+    rounds = [np.flatnonzero(labels == c)[1:] for c in np.unique(labels)]
+    most = max(map(len, rounds))
+    in_turn = [places[turn] for turn in range(most) for places in rounds if turn < len(places)]
+    return np.array(in_turn[:count], dtype=np.int64)
+
+
 def swap_figure(drawing: Drawing) -> Figure:
     """Every class's identity in the style of some images."""
     identities = first_per_class(drawing.data.labels)
-    styles = drawing.choose("swap-styles", drawing.params.swap_styles)
+    styles = style_sources(drawing.data.labels, drawing.params.swap_styles)
     s = drawing.code("specified", identities)
     z = drawing.code("unspecified", styles)
     drawn = drawing.decode(s.repeat(len(z), 1), z.repeat_interleave(len(s), dim=0))
@@ -132,7 +144,10 @@ def draw_all(drawing: Drawing) -> Iterator[tuple[str, Figure]]:
     yield "style_variation", style_figure(drawing)
     yield "tsne", embedding_figure(drawing)
     curves = read_curves()
-    yield "adversarial_loss", figures.adversarial_curves(curves, f"Training on {drawing.name}")
+    yield (
+        "adversarial_loss",
+        figures.adversarial_curves(curves, drawing.data.class_count, f"Training on {drawing.name}"),
+    )
     yield (
         "reconstruction_loss",
         figures.reconstruction_curves(curves, f"Training on {drawing.name}"),

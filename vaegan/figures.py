@@ -6,6 +6,7 @@ A ``title`` stands above the whole figure.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ DPI = 100
 CELL, TABLE_WIDTH, MIN_WIDTH = 0.6, 8.4, 7.0  # inches: largest cell, all cells, narrowest figure
 BORDER, GREY = 1, 0.6  # pixels of frame around each image in its cell, and their value
 EDGE = 0.35  # cells between a table and the images that it was made from
+CHANCE: dict[str, Any] = {"color": "gray", "linestyle": "--"}
 MARKED = 12  # markers along a curve, about
 
 # Paul Tol's "muted" qualitative scheme (personal.sron.nl/~pault), and a dark grey for a tenth.
@@ -170,14 +172,18 @@ def embedding(
     return figure
 
 
-def adversarial_curves(curves: pd.DataFrame, title: str) -> Figure:
+def adversarial_curves(curves: pd.DataFrame, class_count: int, title: str) -> Figure:
     """The two games over training: losses of either, and how often the adversaries are right.
+
+    Dashed lines are what an adversary scores that knows nothing: log 2 and, of K classes,
+    log K and 1 / K.
 
     Args:
         curves: A row per report, in order, with ``step``, the losses ``discriminator_loss``,
             ``adversarial_loss``, ``adversarial_prior_loss``, ``critic_loss`` and
             ``confusion_loss`` in nats, and ``discriminator_accuracy`` and ``critic_accuracy``
             in [0, 1].
+        class_count: K, the number of classes that the critic tells apart.
 
     Raises:
         ValueError: a column is missing, or there is no row.
@@ -191,7 +197,9 @@ def adversarial_curves(curves: pd.DataFrame, title: str) -> Figure:
     accuracies = {"discriminator_accuracy": "discriminator", "critic_accuracy": "critic"}
     figure = _figure(9.2, 8.0, title)
     images, latents, accuracy = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2.5, 1.5))
-    images.axhline(np.log(2), color="gray", linestyle="--", label="log 2: undecided")
+    images.axhline(np.log(2), **CHANCE, label="log 2: undecided")
+    latents.axhline(np.log(class_count), **CHANCE, label=f"log {class_count}: critic\nat chance")
+    accuracy.axhline(1 / class_count, **CHANCE, label="critic at chance")
     _draw_curves(images, curves, image_game, "image game: real or drawn?", "loss (nats)")
     _draw_curves(latents, curves, latent_game, "latent game: which class?", "loss (nats)")
     _draw_curves(accuracy, curves, accuracies, "accuracy of the adversaries", "accuracy")
@@ -218,7 +226,7 @@ def reconstruction_curves(curves: pd.DataFrame, title: str) -> Figure:
     figure = _figure(9.2, 6.0, title)
     above, below = figure.subplots(2, 1, sharex=True)
     above.set_yscale("log")
-    above.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    above.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     above.yaxis.set_major_formatter("{x:g}")
     above.yaxis.set_minor_formatter("")
     unit = "squared error per image,\nsummed over pixels (log scale)"

@@ -255,6 +255,11 @@ def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone
     assert "slow" in shown
     assert "swap/identity_accuracy" in shown
     assert "identity_accuracy" in clone.run("dvc", "metrics", "show")
+    clone.run(
+        "git", "checkout", "params.yaml", "dvc.lock", "reports"
+    )  # the way back that the README shows
+    clone.run("dvc", "checkout")
+    assert "up to date" in clone.run("dvc", "status")
 
 
 def test_a_model_that_the_store_never_saw_trained_gets_a_run_that_says_so(clone):

@@ -8,6 +8,7 @@ from pipeline.artifacts import CODE_ARRAYS, ArtifactError
 from pipeline.encode import encode_split
 from pipeline.stage import run_stage
 from pipeline.train import sample_grid
+from pipeline.visualize import style_sources
 from vaegan.data import to_unit_range
 from vaegan.model import DisentanglingVAE
 
@@ -87,3 +88,9 @@ def test_the_sample_grid_has_sources_on_its_edges_and_identity_by_column(model, 
     with torch.inference_mode():
         drawn = model.eval().swap(images[1:2], images[2:3])[0, 0].numpy()
     np.testing.assert_allclose(grid[3, 2], 255 * drawn, atol=1)
+
+
+def test_styles_come_from_every_class_in_turn_and_from_no_classs_first_image():
+    labels = np.array([0, 1, 1, 2, 0, 2, 1, 0, 0])
+    assert style_sources(labels, 4).tolist() == [4, 2, 5, 7]
+    assert style_sources(labels, 100).tolist() == [4, 2, 5, 7, 6, 8]

@@ -87,12 +87,16 @@ def legend_names(axes: Axes) -> list[str]:
     return [text.get_text().replace("\n", " ") for text in legend.get_texts()]
 
 
+def adversarial_curves(table: pd.DataFrame, title: str) -> Figure:
+    return figures.adversarial_curves(table, 7, title)
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "reconstruction_grid": lambda: figures.reconstruction_grid(noise(7), noise(7), 3, "title"),
     "swap_grid": lambda: figures.swap_grid(noise(4), noise(3), noise(3, 4), "title"),
     "style_variation": lambda: figures.style_variation(**style_parts(), title="title"),
     "embedding": lambda: figures.embedding(*points(), ["a", "b", "c"], "title"),
-    "adversarial_curves": lambda: figures.adversarial_curves(curves(), "title"),
+    "adversarial_curves": lambda: figures.adversarial_curves(curves(), 10, "title"),
     "reconstruction_curves": lambda: figures.reconstruction_curves(curves(), "title"),
 }
 
@@ -258,7 +262,7 @@ def assert_lines(axes: Axes, table: pd.DataFrame, names: dict[str, str]) -> None
 
 def test_adversarial_curves_show_both_games_and_the_accuracies() -> None:
     table = curves()
-    images, latents, accuracy = figures.adversarial_curves(table, "").axes
+    images, latents, accuracy = figures.adversarial_curves(table, 7, "").axes
     undecided = "log 2: undecided"
     assert set(lines(images)) == {
         undecided,
@@ -277,6 +281,8 @@ def test_adversarial_curves_show_both_games_and_the_accuracies() -> None:
     accuracies = {"discriminator": "discriminator_accuracy", "critic": "critic_accuracy"}
     assert_lines(accuracy, table, accuracies)
     assert list(lines(images)[undecided][1]) == [np.log(2)] * 2
+    assert list(lines(latents)["log 7: critic at chance"][1]) == [np.log(7)] * 2
+    assert list(lines(accuracy)["critic at chance"][1]) == [1 / 7] * 2
     (level,) = (x for x in images.get_lines() if x.get_label() == undecided)
     assert level.get_linestyle() == "--"
     assert "nats" in images.get_ylabel()
@@ -305,7 +311,7 @@ def test_reconstruction_curves_show_errors_above_and_divergences_below() -> None
     assert below.get_xlabel() == "step"
 
 
-@pytest.mark.parametrize("draw", [figures.adversarial_curves, figures.reconstruction_curves])
+@pytest.mark.parametrize("draw", [adversarial_curves, figures.reconstruction_curves])
 @pytest.mark.parametrize("reports", [1, 40, 1000])
 def test_legends_stay_outside_the_data_and_one_report_is_seen(
     draw: Callable[[pd.DataFrame, str], Figure], reports: int
@@ -326,14 +332,14 @@ def test_a_missing_column_is_named(column: str) -> None:
     first = CURVES.index("reconstruction_loss")
     if column not in CURVES[first:]:
         with pytest.raises(ValueError, match=f"lack .'{column}'"):
-            figures.adversarial_curves(table, "")
+            figures.adversarial_curves(table, 10, "")
     if column not in CURVES[:first]:
         with pytest.raises(ValueError, match=f"lack .'{column}'"):
             figures.reconstruction_curves(table, "")
 
 
 def test_curves_without_a_report_are_refused() -> None:
-    for draw in (figures.adversarial_curves, figures.reconstruction_curves):
+    for draw in (adversarial_curves, figures.reconstruction_curves):
         with pytest.raises(ValueError, match="0 rows"):
             draw(curves(0), "")
 
