@@ -106,6 +106,13 @@ def register(
         pip_requirements=requirements(),
     )
     version = str(info.registered_model_version)
+    _describe(client, version, config)
+    client.set_registered_model_alias(NAME, ALIAS, version)
+    return client.get_model_version(NAME, version)
+
+
+def _describe(client: MlflowClient, version: str, config: ModelConfig) -> None:
+    """Writes what a person should know onto the registered model and the version."""
     shape = "(n, {}, {}, {})".format(*config.image_shape)
     client.update_registered_model(
         NAME, description=DESCRIPTION.format(reference=f"{NAME}@{ALIAS}", shape=shape)
@@ -113,8 +120,6 @@ def register(
     client.update_model_version(
         NAME, version, description=DESCRIPTION.format(reference=f"{NAME}/{version}", shape=shape)
     )
-    client.set_registered_model_alias(NAME, ALIAS, version)
-    return client.get_model_version(NAME, version)
 
 
 def signature(config: ModelConfig) -> ModelSignature:

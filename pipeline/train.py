@@ -17,9 +17,10 @@ from pipeline.params import ModelParams, TrainParams, flat
 from pipeline.stage import run_stage
 from vaegan.data import first_per_class, to_unit_range
 from vaegan.devices import make_deterministic, resolve_device, resolve_precision
+from vaegan.losses import ObjectiveWeights
 from vaegan.model import DisentanglingVAE, weights_digest
 from vaegan.networks import CodeConfig, ModelConfig
-from vaegan.training import ObjectiveWeights, Trainer, TrainingConfig
+from vaegan.training import Trainer, TrainingConfig
 
 # Depends on the machine's load: tracked, but kept out of a file that DVC hashes.
 UNREPEATABLE = "images_per_second"

@@ -6,8 +6,9 @@ import torch
 
 import pipeline  # noqa: F401  (sets telemetry off before MLflow is imported anywhere)
 from vaegan.data import LabelledImages
+from vaegan.losses import ObjectiveWeights
 from vaegan.networks import CodeConfig, ModelConfig
-from vaegan.training import ObjectiveWeights, TrainingConfig
+from vaegan.training import TrainingConfig
 
 SIZE = 16
 CLASSES = 4

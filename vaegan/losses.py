@@ -6,10 +6,43 @@ under a variance of 1/2 per pixel.
 """
 
 import math
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class ObjectiveWeights:
+    """The factor of each term in the loss of encoder and decoder; 0 switches a term off.
+
+    Attributes:
+        reconstruction: Squared error of an image drawn from its own codes.
+        partner: Squared error of an image drawn from its own style and the specified
+            code of another image of its class.
+        specified_kl: KL of the specified posterior from N(0, I), nats.
+        unspecified_kl: KL of the unspecified posterior from N(0, I), nats.
+        adversarial: Discriminator, on images with the style of another image.
+        adversarial_prior: Discriminator, on images with a style drawn from the prior.
+        confusion: Critic that guesses the class from the unspecified code.
+
+    Raises:
+        ValueError: every weight is 0, or one is negative.
+    """
+
+    reconstruction: float
+    partner: float
+    specified_kl: float
+    unspecified_kl: float
+    adversarial: float
+    adversarial_prior: float
+    confusion: float
+
+    def __post_init__(self) -> None:
+        values = asdict(self).values()
+        if min(values) < 0 or max(values) == 0:
+            raise ValueError(f"weights must be >= 0 and one of them > 0, got {asdict(self)}")
 
 
 def reconstruction_loss(drawn: Tensor, images: Tensor) -> Tensor:

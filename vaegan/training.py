@@ -6,51 +6,21 @@ Knows no tracker and no file: it yields a report every so many steps.
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaegan import losses
 from vaegan.data import LabelledImages, PairSampler, to_unit_range
 from vaegan.devices import to_channels_last
 from vaegan.latents import Codes, kl_to_standard_normal, reparameterize
+from vaegan.losses import ObjectiveWeights
 from vaegan.model import DisentanglingVAE
 from vaegan.networks import Critic, Discriminator, ModelConfig
+from vaegan.players import Player, learning_rate_scale
 from vaegan.rng import derive_seed, torch_rng
-
-
-@dataclass(frozen=True)
-class ObjectiveWeights:
-    """The factor of each term in the loss of encoder and decoder; 0 switches a term off.
-
-    Attributes:
-        reconstruction: Squared error of an image drawn from its own codes.
-        partner: Squared error of an image drawn from its own style and the specified
-            code of another image of its class.
-        specified_kl: KL of the specified posterior from N(0, I), nats.
-        unspecified_kl: KL of the unspecified posterior from N(0, I), nats.
-        adversarial: Discriminator, on images with the style of another image.
-        adversarial_prior: Discriminator, on images with a style drawn from the prior.
-        confusion: Critic that guesses the class from the unspecified code.
-
-    Raises:
-        ValueError: every weight is 0, or one is negative.
-    """
-
-    reconstruction: float
-    partner: float
-    specified_kl: float
-    unspecified_kl: float
-    adversarial: float
-    adversarial_prior: float
-    confusion: float
-
-    def __post_init__(self) -> None:
-        values = asdict(self).values()
-        if min(values) < 0 or max(values) == 0:
-            raise ValueError(f"weights must be >= 0 and one of them > 0, got {asdict(self)}")
 
 
 @dataclass(frozen=True)
@@ -98,35 +68,6 @@ class Report:
     metrics: dict[str, float]
 
 
-@dataclass
-class Player:
-    """One side of the game: the modules it owns and the optimizer that moves them, alone."""
-
-    name: str
-    modules: list[nn.Module]
-    lr: float
-    betas: tuple[float, float]
-    optimizer: torch.optim.Optimizer = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.parameters = [p for module in self.modules for p in module.parameters()]
-        self.optimizer = torch.optim.Adam(
-            self.parameters, lr=self.lr, betas=self.betas, foreach=True
-        )
-
-    def update(self, loss: Tensor, scale: float) -> None:
-        """One optimizer step at ``scale`` times the player's rate.
-
-        Backpropagates into the player's own parameters and no others, so a loss that
-        runs through an adversary leaves neither gradients nor changes there.
-        """
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * scale
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward(inputs=self.parameters)
-        self.optimizer.step()
-
-
 @dataclass(frozen=True)
 class Draws:
     """What the generator made of a batch of P pairs; kept for its adversaries' updates.
@@ -154,14 +95,6 @@ class Draws:
     sampled: Tensor
     identity: Tensor
     real: Tensor
-
-
-def learning_rate_scale(step: int, steps: int, warmup_steps: int) -> float:
-    """Linear rise over ``warmup_steps``, then half a cosine down to 0 at ``steps``; in [0, 1]."""
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    done = (step - warmup_steps) / max(1, steps - warmup_steps)
-    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 
 class Trainer:

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from vaegan.evaluation.probes import linear_probe_accuracy
+from vaegan.losses import ObjectiveWeights
 from vaegan.networks import CodeConfig
-from vaegan.training import ObjectiveWeights, Trainer, learning_rate_scale
+from vaegan.players import learning_rate_scale
+from vaegan.training import Trainer
 
 PLAYERS = ("generator", "discriminator", "critic")
 
