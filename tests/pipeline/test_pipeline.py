@@ -243,6 +243,7 @@ def test_another_clone_gives_the_same_bytes_and_a_run_with_all_its_metrics(clone
 
 
 def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone):
+    default = weights_digest(clone.folder / "models")
     clone.run("dvc", "exp", "run", "--name", "slow", "-S", "train.lr=2e-4")
     run = clone.runs()[0]
     assert run.info.run_name == "slow"
@@ -255,11 +256,11 @@ def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone
     assert "slow" in shown
     assert "swap/identity_accuracy" in shown
     assert "identity_accuracy" in clone.run("dvc", "metrics", "show")
-    clone.run(
-        "git", "checkout", "params.yaml", "dvc.lock", "reports"
-    )  # the way back that the README shows
-    clone.run("dvc", "checkout")
-    assert "up to date" in clone.run("dvc", "status")
+    assert weights_digest(clone.folder / "models") != default
+    clone.run("git", "checkout", "params.yaml")  # the way back that the README shows
+    assert clone.repro() == set()
+    assert weights_digest(clone.folder / "models") == default
+    assert clone.run("git", "status", "--porcelain") == ""
 
 
 def test_a_model_that_the_store_never_saw_trained_gets_a_run_that_says_so(clone):
