@@ -10,7 +10,7 @@ from pipeline.artifacts import CODE_ARRAYS, MODEL, SPLITS, Dataset, read_dataset
 from pipeline.params import EncodeParams
 from pipeline.stage import run_stage
 from vaegan.data import LabelledImages, to_unit_range
-from vaegan.devices import make_deterministic, resolve_device
+from vaegan.devices import configure_torch, resolve_device
 from vaegan.model import DisentanglingVAE
 
 
@@ -49,7 +49,7 @@ def encode_split(
 
 def encode(dataset: Dataset, params: EncodeParams) -> None:
     """Writes ``codes/``."""
-    make_deterministic(params.threads)
+    configure_torch(params.threads)
     device = resolve_device(params.device)
     model = DisentanglingVAE.load(MODEL, device)
     with tracking.model_run(dataset, params, "encode"):

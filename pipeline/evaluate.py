@@ -11,7 +11,7 @@ from pipeline.artifacts import METRICS, MODEL, Dataset, read_codes, read_dataset
 from pipeline.params import EvaluateParams
 from pipeline.stage import run_stage
 from vaegan.data import stratified_subset, to_unit_range
-from vaegan.devices import make_deterministic, resolve_device
+from vaegan.devices import configure_torch, resolve_device
 from vaegan.evaluation.fidelity import reconstruction_mse
 from vaegan.evaluation.judge import Judge, classify, train_judge
 from vaegan.evaluation.probes import linear_probe_accuracy, majority_rate, mlp_probe_accuracy
@@ -110,7 +110,7 @@ def verdict(metrics: dict[str, float], degenerate_below: float) -> tuple[str, st
 
 def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
     """Writes ``reports/metrics.json``."""
-    make_deterministic(params.threads)
+    configure_torch(params.threads)
     device = resolve_device(params.device)
     model = DisentanglingVAE.load(MODEL, device)
     train, test = read_codes("train"), read_codes("test")

@@ -16,7 +16,7 @@ from pipeline.checkpoints import Checkpoints, training_key
 from pipeline.params import ModelParams, TrainParams, flat
 from pipeline.stage import run_stage
 from vaegan.data import first_per_class, to_unit_range
-from vaegan.devices import make_deterministic, resolve_device, resolve_precision
+from vaegan.devices import configure_torch, resolve_device, resolve_precision
 from vaegan.losses import ObjectiveWeights
 from vaegan.model import DisentanglingVAE, weights_digest
 from vaegan.networks import CodeConfig, ModelConfig
@@ -72,7 +72,7 @@ def sample_grid(model: DisentanglingVAE, images: torch.Tensor) -> np.ndarray:
 
 def train(dataset: Dataset, model_params: ModelParams, params: TrainParams) -> None:
     """Trains, and writes ``models/`` and ``reports/curves.csv``; goes on from a checkpoint."""
-    make_deterministic(params.threads)
+    configure_torch(params.threads)
     device = resolve_device(params.device)
     config = training_config(params, device)
     trainer = Trainer(model_config(model_params, dataset), config, dataset.train, device)

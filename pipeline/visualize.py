@@ -25,7 +25,7 @@ from pipeline.params import VisualizeParams
 from pipeline.stage import run_stage
 from vaegan import figures
 from vaegan.data import first_per_class, stratified_subset, to_unit_range
-from vaegan.devices import make_deterministic
+from vaegan.devices import configure_torch
 from vaegan.embedding import tsne
 from vaegan.model import DisentanglingVAE
 from vaegan.rng import numpy_rng
@@ -156,7 +156,7 @@ def draw_all(drawing: Drawing) -> Iterator[tuple[str, Figure]]:
 
 def visualize(dataset: Dataset, params: VisualizeParams) -> None:
     """Writes ``reports/figures/``."""
-    make_deterministic(params.threads)
+    configure_torch(params.threads)
     drawing = Drawing(DisentanglingVAE.load(MODEL), dataset, params)
     with tracking.model_run(dataset, params, "visualize"), whole_folder(FIGURES) as folder:
         # DVC skips evaluate where a reproduction's codes and metrics are those in git: this

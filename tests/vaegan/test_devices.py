@@ -1,10 +1,16 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from vaegan.devices import make_deterministic, resolve_device, resolve_precision
+from vaegan.devices import configure_torch, resolve_device, resolve_precision
 from vaegan.embedding import tsne
 from vaegan.rng import derive_seed, numpy_rng, torch_rng
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_auto_takes_cuda_only_where_there_is_one(monkeypatch):
@@ -34,10 +40,35 @@ def test_auto_precision_follows_the_processors_instructions(monkeypatch, capabil
 
 
 def test_threads_are_as_many_as_asked_for():
-    make_deterministic(3)
+    configure_torch(3)
     assert torch.get_num_threads() == 3
     assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted as Linux does")
+def test_freed_memory_is_kept_for_what_is_allocated_next():
+    code = """
+import resource, sys, torch
+from vaegan.devices import configure_torch
+if sys.argv[1] == "configured":
+    configure_torch(1)
+def faults():
+    for _ in range(20):
+        [torch.ones(33, 1024, 256) for _ in range(3)]  # 33 MiB each
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+first = faults()
+print(faults() - first)
+"""
+    faults = {
+        how: int(subprocess.check_output([sys.executable, "-c", code, how], cwd=ROOT))
+        for how in ("configured", "not")
+    }
+    # Blocks of more than 32 MiB are always mapped anew by default: 8,448 pages each, or 17
+    # where the kernel gives huge ones. Once kept, none.
+    assert faults["configured"] < 20
+    assert faults["not"] >= 20 * 3 * 17
 
 
 def test_streams_differ_by_seed_purpose_and_step_and_by_nothing_else():
