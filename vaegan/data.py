@@ -50,6 +50,15 @@ class LabelledImages:
         return channels, height, width
 
 
+def as_tensor(array: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
+    """An array, in memory or memory-mapped, as a tensor on a device.
+
+    On the CPU it is the array's own memory where that may be written to, as that of a file
+    mapped copy-on-write: then nothing is read before it is used, and nothing held twice.
+    """
+    return torch.from_numpy(array if array.flags.writeable else np.array(array)).to(device)
+
+
 def to_unit_range(images: Tensor) -> Tensor:
     """uint8 images (..., C, H, W) in [0, 255] as float32 in [0, 1]; the same device."""
     return images.to(torch.float32).div_(255.0)

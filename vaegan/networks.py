@@ -126,6 +126,42 @@ def _posterior(output: Tensor, code: CodeConfig) -> Posterior:
     return Posterior(mean, logvar.clamp(*LOGVAR_RANGE))
 
 
+class Upsampling(nn.ConvTranspose2d):
+    """A transposed convolution of filter size 5 and stride 2, computed as a plain one.
+
+    Each of the four phases (even or odd row, even or odd column) of the output depends on
+    3 x 3 inputs, so one convolution to four times the channels gives them all, and a
+    rearrangement of its output the image: the same function of the same weights (Shi et
+    al., 2016, arXiv 1609.07009), several times as fast as oneDNN's transposed convolution
+    in bfloat16.
+
+    Args:
+        channels: Feature maps coming in.
+        width: Feature maps going out.
+        extra: Rows and columns, 0 or 1, by which the output exceeds (2H - 1, 2W - 1).
+    """
+
+    def __init__(self, channels: int, width: int, extra: tuple[int, int]) -> None:
+        super().__init__(channels, width, KERNEL, STRIDE, PADDING, extra)
+
+    def forward(self, features: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, C, H, W) to (B, width, 2H - 1 + extra, 2W - 1 + extra), in channels-last layout."""
+        batch, channels, height, width = features.shape
+        outputs = self.out_channels
+        # Filter rows 4, 2, 0 make the even output rows from input rows -1, 0, +1 and rows
+        # (5), 3, 1 the odd ones, row 5 being zero; columns alike.
+        taps = F.pad(self.weight, (0, 1, 0, 1)).flip(2, 3).view(channels, outputs, 3, 2, 3, 2)
+        taps = taps.flip(3, 5).permute(3, 5, 1, 0, 2, 4).reshape(4 * outputs, channels, 3, 3)
+        bias = None if self.bias is None else self.bias.repeat(4)
+        phases = F.conv2d(features, taps.contiguous(memory_format=torch.channels_last), bias, 1, 1)
+        phases = phases.permute(0, 2, 3, 1).reshape(batch, height, width, 2, 2, outputs)
+        drawn = phases.transpose(2, 3).reshape(batch, 2 * height, 2 * width, outputs)
+        rows = 2 * height - 1 + self.output_padding[0]
+        columns = 2 * width - 1 + self.output_padding[1]
+        # What was cropped is copied: batch normalisation is slow on rows with gaps between them.
+        return drawn[:, :rows, :columns].contiguous().permute(0, 3, 1, 2)
+
+
 class Decoder(nn.Module):
     """Codes (B, S) and (B, Z) to images (B, C, H, W) in [0, 1].
 
@@ -152,7 +188,7 @@ class Decoder(nn.Module):
             layers += [
                 nn.BatchNorm2d(channels),
                 nn.ReLU(inplace=True),
-                nn.ConvTranspose2d(channels, width, KERNEL, STRIDE, PADDING, extra),
+                Upsampling(channels, width, extra),
             ]
             channels = width
         self.trunk = nn.Sequential(*layers)
@@ -190,9 +226,15 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Logits, float32 (B,), of images in [0, 1] and labels int64 (B,)."""
-        features = self.trunk(images)
-        logits = self.real(features).squeeze(1).float()
-        return logits + (features.float() * self.identity(labels)).sum(dim=1)
+        return self.verdict(self.features(images), labels)
+
+    def features(self, images: Tensor) -> Tensor:
+        """h(x), float32 (B, 128), the same whatever class is asked after."""
+        return self.trunk(images).float()
+
+    def verdict(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Logits, float32 (B,), of :meth:`features` under labels int64 (B,)."""
+        return self.real(features).squeeze(1) + (features * self.identity(labels)).sum(dim=1)
 
 
 class Critic(nn.Module):

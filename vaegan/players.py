@@ -19,20 +19,29 @@ class Player:
 
     def __post_init__(self) -> None:
         self.parameters = [p for module in self.modules for p in module.parameters()]
-        self.optimizer = torch.optim.Adam(
-            self.parameters, lr=self.lr, betas=self.betas, foreach=True
-        )
+        self.optimizer = torch.optim.Adam(self.parameters, lr=self.lr, betas=self.betas, fused=True)
 
     def update(self, loss: Tensor, scale: float) -> None:
-        """One optimizer step at ``scale`` times the player's rate.
+        """Collects gradients of a loss and moves, at ``scale`` times the player's rate."""
+        self.collect(loss)
+        self.move(scale)
 
-        Backpropagates into the player's own parameters and no others, so a loss that
-        runs through an adversary leaves neither gradients nor changes there.
+    def collect(self, loss: Tensor, keep_graph: bool = False) -> None:
+        """Backpropagates into the player's own parameters and no others.
+
+        So a loss that runs through an adversary leaves no gradients there.
+
+        Args:
+            loss: Scalar.
+            keep_graph: Whether another loss is still to be backpropagated through the same pass.
         """
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward(inputs=self.parameters, retain_graph=keep_graph)
+
+    def move(self, scale: float) -> None:
+        """One optimizer step along what was collected, at ``scale`` times the player's rate."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * scale
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward(inputs=self.parameters)
         self.optimizer.step()
 
 

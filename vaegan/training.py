@@ -8,12 +8,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vaegan import losses
-from vaegan.data import LabelledImages, PairSampler, to_unit_range
+from vaegan.data import LabelledImages, PairSampler, as_tensor, to_unit_range
 from vaegan.devices import to_channels_last
 from vaegan.latents import Codes, kl_to_standard_normal, reparameterize
 from vaegan.losses import ObjectiveWeights
@@ -81,8 +80,8 @@ class Draws:
         partner: From their own style and their partner's specified code, (2P, C, H, W).
         swapped: Style of each anchor, identity of an image of another class, (P, C, H, W).
         sampled: Style from the prior, the same identities, (P, C, H, W).
-        identity: int64 (P,), the class that ``swapped`` and ``sampled`` should show.
-        real: float32 (P, C, H, W), real images of those classes.
+        identity: int64 (P,), the class that ``swapped`` and ``sampled`` should show; never
+            that of the anchor.
     """
 
     images: Tensor
@@ -94,7 +93,23 @@ class Draws:
     swapped: Tensor
     sampled: Tensor
     identity: Tensor
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the discriminator says of a step's images: logits, float32 (P,) each.
+
+    Attributes:
+        real: Anchors under their own class.
+        mislabelled: The same images under ``Draws.identity``, a class that they do not show.
+        swapped: ``Draws.swapped`` under that class.
+        sampled: ``Draws.sampled`` under it.
+    """
+
     real: Tensor
+    mislabelled: Tensor
+    swapped: Tensor
+    sampled: Tensor
 
 
 class Trainer:
@@ -103,7 +118,8 @@ class Trainer:
     Args:
         model_config: Structure of the model.
         config: How to train.
-        data: Training images; copied whole to the device as uint8.
+        data: Training images; copied whole to a CUDA device as uint8, used where they are on the
+            CPU.
         device: Where to train.
 
     Raises:
@@ -123,8 +139,8 @@ class Trainer:
             )
         self.config = config
         self.device = torch.device(device)
-        self.images = torch.from_numpy(np.array(data.images)).to(self.device)
-        self.labels = torch.from_numpy(np.array(data.labels)).to(self.device)
+        self.images = as_tensor(data.images, self.device)
+        self.labels = as_tensor(data.labels, self.device)
         self.sampler = PairSampler(self.labels, data.class_count)
         with torch.random.fork_rng():  # initial weights are keyed too, and torch's own stream kept
             torch.manual_seed(derive_seed(config.seed, "weights"))
@@ -170,10 +186,17 @@ class Trainer:
     def train_step(self) -> dict[str, Tensor]:
         """One update of each player; returns each loss as a detached scalar on the device."""
         scale = self._scale(self.step)
-        draws, generator_terms, generator = self._generator_objective()
-        self.players["generator"].update(generator, scale)
-        terms = generator_terms | self._update_discriminator(draws, scale)
-        terms |= self._update_critic(draws, scale)
+        draws = self.draw()
+        verdicts = self._verdicts(draws)
+        generator, terms = self._generator_loss(draws, verdicts)
+        discriminator, discriminator_terms = self._discriminator_loss(verdicts)
+        # Both losses hang on one pass of the discriminator, so neither player may move
+        # before both have their gradients.
+        self.players["generator"].collect(generator, keep_graph=True)
+        self.players["discriminator"].collect(discriminator)
+        self.players["generator"].move(scale)
+        self.players["discriminator"].move(scale)
+        terms |= discriminator_terms | self._update_critic(draws, scale)
         self.step += 1
         return {name: value.detach() for name, value in terms.items()}
 
@@ -205,58 +228,59 @@ class Trainer:
             )
         own, with_partner, swapped, sampled = drawn.split([2 * pairs, 2 * pairs, pairs, pairs])
         identity = labels[batch.other]
-        real = images[pairs + batch.other]  # the other's partner: never the source of the code
-        return Draws(images, labels, codes, z, own, with_partner, swapped, sampled, identity, real)
+        return Draws(images, labels, codes, z, own, with_partner, swapped, sampled, identity)
 
-    def _generator_objective(self) -> tuple[Draws, dict[str, Tensor], Tensor]:
-        """Encoder and decoder's loss, its terms, and what was drawn."""
-        draws, weights = self.draw(), self.config.weights
+    def _verdicts(self, draws: Draws) -> Verdicts:
+        """One pass of the discriminator, for its own update and for the generator's."""
+        anchors = draws.images[: len(draws.identity)]
         with self._autocast():
-            fake = torch.cat([draws.swapped, draws.sampled])
-            logits = self.discriminator(fake, draws.identity.repeat(2))
-            guesses = self.critic(draws.unspecified)
-        swapped_logits, sampled_logits = logits.chunk(2)
+            real = self.discriminator.features(anchors)
+            drawn = self.discriminator.features(torch.cat([draws.swapped, draws.sampled]))
+        swapped, sampled = drawn.chunk(2)
+        verdict = self.discriminator.verdict
+        return Verdicts(
+            verdict(real, draws.labels[: len(real)]),
+            verdict(real, draws.identity),
+            verdict(swapped, draws.identity),
+            verdict(sampled, draws.identity),
+        )
+
+    def _generator_loss(self, draws: Draws, verdicts: Verdicts) -> tuple[Tensor, dict[str, Tensor]]:
+        """Encoder and decoder's loss, and its terms."""
         weighted = {
             "reconstruction": losses.reconstruction_loss(draws.own, draws.images),
             "partner": losses.reconstruction_loss(draws.partner, draws.images),
             "specified_kl": kl_to_standard_normal(draws.codes.specified),
             "unspecified_kl": kl_to_standard_normal(draws.codes.unspecified),
-            "adversarial": losses.generator_loss(swapped_logits),
-            "adversarial_prior": losses.generator_loss(sampled_logits),
-            "confusion": losses.confusion_loss(guesses),
+            "adversarial": losses.generator_loss(verdicts.swapped),
+            "adversarial_prior": losses.generator_loss(verdicts.sampled),
+            "confusion": losses.confusion_loss(self.critic(draws.unspecified)),
         }
-        used = {name: factor for name, factor in asdict(weights).items() if factor}
+        used = {name: factor for name, factor in asdict(self.config.weights).items() if factor}
         total = sum(
             (factor * weighted[name] for name, factor in used.items()),
             start=torch.zeros((), device=self.device),
         )
         terms = {f"{name}_loss": value for name, value in weighted.items()}
-        return draws, terms | {"generator_loss": total}, total
+        return total, terms | {"generator_loss": total}
 
-    def _update_discriminator(self, draws: Draws, scale: float) -> dict[str, Tensor]:
+    def _discriminator_loss(self, verdicts: Verdicts) -> tuple[Tensor, dict[str, Tensor]]:
         """Real images of an identity against drawn ones, and against real ones of another.
 
-        The latter are the mismatched pairs of Reed et al. (2016, arXiv 1605.05396).
+        The latter are the mismatched pairs of Reed et al. (2016, arXiv 1605.05396): without
+        them it learns what is sharp before it learns what shows the right class.
         """
-        # The anchors are real but show another class than ``identity``: without them the
-        # discriminator learns what is sharp before it learns what shows the right class.
-        mismatched = draws.images[: len(draws.identity)]
-        fake = torch.cat([draws.swapped.detach(), draws.sampled.detach(), mismatched])
-        images = torch.cat([draws.real, fake])
-        with self._autocast():
-            logits = self.discriminator(images, draws.identity.repeat(4))
-        real_logits, fake_logits = logits.split([len(draws.real), len(fake)])
-        loss = losses.discriminator_loss(real_logits, fake_logits)
-        self.players["discriminator"].update(loss, scale)
-        correct = 0.5 * (real_logits > 0).float().mean() + 0.5 * (fake_logits < 0).float().mean()
-        return {"discriminator_loss": loss, "discriminator_accuracy": correct}
+        real = verdicts.real
+        fake = torch.cat([verdicts.swapped, verdicts.sampled, verdicts.mislabelled])
+        loss = losses.discriminator_loss(real, fake)
+        correct = 0.5 * (real > 0).float().mean() + 0.5 * (fake < 0).float().mean()
+        return loss, {"discriminator_loss": loss, "discriminator_accuracy": correct}
 
     def _update_critic(self, draws: Draws, scale: float) -> dict[str, Tensor]:
         """The class of each image from a sample of its style, kept constant."""
         codes = draws.unspecified.detach()
         for _ in range(self.config.critic_steps):
-            with self._autocast():
-                logits = self.critic(codes)
+            logits = self.critic(codes)
             loss = losses.critic_loss(logits, draws.labels)
             self.players["critic"].update(loss, scale)
         correct = (logits.argmax(dim=1) == draws.labels).float().mean()
@@ -287,9 +311,13 @@ class Trainer:
             for index, module in enumerate(player.modules):
                 module.load_state_dict(_below(state, f"{name}/module/{index}/"))
             optimizer = player.optimizer.state_dict()
+            # The fused optimizer goes through memory: moments must lie as their parameter does.
             optimizer["state"] = {
-                index: _below(state, f"{name}/optimizer/{index}/")
-                for index in range(len(player.parameters))
+                index: {
+                    key: _laid_out_as(parameter, value)
+                    for key, value in _below(state, f"{name}/optimizer/{index}/").items()
+                }
+                for index, parameter in enumerate(player.parameters)
             }
             player.optimizer.load_state_dict(optimizer)
         self.step = int(state["step"])
@@ -299,3 +327,8 @@ def _below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
         key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
     }
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    same = value.shape == parameter.shape
+    return torch.empty_like(parameter, requires_grad=False).copy_(value) if same else value

@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from vaegan.networks import CodeConfig, Critic, Decoder, Discriminator, Encoder, ModelConfig
+from vaegan.devices import to_channels_last
+from vaegan.networks import (
+    CodeConfig,
+    Critic,
+    Decoder,
+    Discriminator,
+    Encoder,
+    ModelConfig,
+    Upsampling,
+)
 from vaegan.rng import torch_rng
 
 
@@ -19,6 +28,25 @@ def test_decoder_undoes_the_encoders_sizes(shape):
     assert images.shape == (4, *shape)
     assert images.min() >= 0
     assert images.max() <= 1
+
+
+@pytest.mark.parametrize("extra", [(0, 0), (1, 1), (0, 1), (1, 0)])
+@pytest.mark.parametrize("width", [1, 6])
+def test_upsampling_is_torchs_transposed_convolution_gradients_included(extra, width):
+    layer = to_channels_last(Upsampling(3, width, extra)).double()
+    features = torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
+    wanted = nn.functional.conv_transpose2d(features, layer.weight, layer.bias, 2, 2, extra)
+    found = layer(features)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found, wanted)
+    slope = torch.randn_like(wanted)
+    inputs = [features, layer.weight, layer.bias]
+    for mine, theirs in zip(
+        torch.autograd.grad(found, inputs, slope),
+        torch.autograd.grad(wanted, inputs, slope),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs)
 
 
 def test_encoder_and_decoder_have_three_convolutions_of_size_five_each(model_config):

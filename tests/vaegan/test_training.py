@@ -7,7 +7,7 @@ from vaegan.evaluation.probes import linear_probe_accuracy
 from vaegan.losses import ObjectiveWeights
 from vaegan.networks import CodeConfig
 from vaegan.players import learning_rate_scale
-from vaegan.training import Trainer
+from vaegan.training import Draws, Trainer
 
 PLAYERS = ("generator", "discriminator", "critic")
 
@@ -38,15 +38,17 @@ def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> se
     return {key for key in before if not torch.equal(before[key], after[key])}
 
 
-def play(trainer: Trainer, name: str, draws=None) -> None:
+def play(trainer: Trainer, name: str, draws: Draws) -> None:
     """One update of one player alone."""
-    if name == "generator":
-        _, _, loss = trainer._generator_objective()
-        trainer.players[name].update(loss, 1.0)
-    elif name == "discriminator":
-        trainer._update_discriminator(draws, 1.0)
-    else:
+    if name == "critic":
         trainer._update_critic(draws, 1.0)
+        return
+    verdicts = trainer._verdicts(draws)
+    if name == "generator":
+        loss, _ = trainer._generator_loss(draws, verdicts)
+    else:
+        loss, _ = trainer._discriminator_loss(verdicts)
+    trainer.players[name].update(loss, 1.0)
 
 
 @pytest.mark.parametrize("player", PLAYERS)
@@ -85,10 +87,52 @@ def test_draws_pair_codes_and_labels_as_they_say(trainer):
     pairs = trainer.config.pairs
     assert torch.equal(draws.labels[:pairs], draws.labels[pairs:])
     assert (draws.identity != draws.labels[:pairs]).all()
-    real_positions = [
-        next(i for i, x in enumerate(draws.images) if torch.equal(x, image)) for image in draws.real
-    ]
-    assert torch.equal(draws.labels[real_positions], draws.identity)
+    s = draws.codes.specified.mean
+    assert s.shape == (2 * pairs, 5)
+    if not trainer.model.config.specified.variational:
+        # Drawn again from the codes, on their own: each image is the decoder's of its pair.
+        again = trainer.model.decode(s.roll(pairs, 0), draws.unspecified)
+        torch.testing.assert_close(again, draws.partner, rtol=1e-4, atol=1e-4)
+
+
+def test_the_discriminator_judges_each_image_under_the_class_it_should_show(trainer, monkeypatch):
+    """With classes for features, a verdict tells which image was asked after which class."""
+    draws = trainer.draw()
+    pairs = trainer.config.pairs
+    anchors, drawn = draws.labels[:pairs].float(), torch.arange(2.0 * pairs)
+    features = iter([anchors, drawn])
+    monkeypatch.setattr(trainer.discriminator, "features", lambda images: next(features))
+    monkeypatch.setattr(trainer.discriminator, "verdict", lambda x, labels: 100 * x + labels)
+    verdicts = trainer._verdicts(draws)
+    assert torch.equal(verdicts.real, 101 * anchors)
+    assert torch.equal(verdicts.mislabelled, 100 * anchors + draws.identity)
+    assert torch.equal(verdicts.swapped, 100 * drawn[:pairs] + draws.identity)
+    assert torch.equal(verdicts.sampled, 100 * drawn[pairs:] + draws.identity)
+
+
+def test_one_pass_of_the_discriminator_gives_both_players_the_gradients_of_their_own(
+    model_config, training_config, bars
+):
+    """The step that shares a pass moves both players as two separate steps would."""
+    together, apart = (Trainer(model_config, training_config, bars) for _ in range(2))
+    together.train_step()
+    draws = apart.draw()
+    scale = apart._scale(0)
+    discriminator, _ = apart._discriminator_loss(apart._verdicts(draws))
+    gradients = torch.autograd.grad(
+        discriminator, apart.players["discriminator"].parameters, retain_graph=True
+    )
+    generator, _ = apart._generator_loss(draws, apart._verdicts(draws))
+    apart.players["generator"].update(generator, scale)
+    for parameter, gradient in zip(
+        apart.players["discriminator"].parameters, gradients, strict=True
+    ):
+        parameter.grad = gradient
+    apart.players["discriminator"].move(scale)
+    apart._update_critic(draws, scale)
+    for name in PLAYERS:
+        for key, value in snapshot(together, name).items():
+            torch.testing.assert_close(value, snapshot(apart, name)[key], rtol=1e-4, atol=1e-5)
 
 
 TERMS = [field.name for field in dataclasses.fields(ObjectiveWeights)]
@@ -98,7 +142,8 @@ ZEROS = dict.fromkeys(TERMS, 0.0)
 def generator_loss(trainer: Trainer, **weights: float) -> torch.Tensor:
     """Encoder and decoder's loss on the trainer's present batch, under other weights."""
     trainer.config = dataclasses.replace(trainer.config, weights=ObjectiveWeights(**weights))
-    _, terms, loss = trainer._generator_objective()
+    draws = trainer.draw()
+    loss, terms = trainer._generator_loss(draws, trainer._verdicts(draws))
     return terms, loss
 
 
