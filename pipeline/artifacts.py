@@ -9,17 +9,19 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
 
 from vaegan.data import LabelledImages
+
+if TYPE_CHECKING:  # every stage imports this module, few need these two: a second to start
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 PREPARED = Path("data/prepared")
 MODEL = Path("models")
@@ -123,14 +125,54 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
+class RowWriter:
+    """Appends rows to an open ``.npy`` file of a known number of them."""
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.file, self.shape, self.dtype, self.rows = file, shape, dtype, 0
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(file, header | {"shape": shape})
+
+    def append(self, rows: np.ndarray) -> None:
+        """Writes the next rows.
+
+        Raises:
+            ValueError: they are of another type or shape, or more than were announced.
+        """
+        fits = rows.dtype == self.dtype and rows.shape[1:] == self.shape[1:]
+        if not fits or self.rows + len(rows) > self.shape[0]:
+            raise ValueError(
+                f"rows {rows.dtype} {rows.shape} do not go on from row {self.rows} "
+                f"of an array {self.dtype} {self.shape}"
+            )
+        self.file.write(np.ascontiguousarray(rows).data)
+        self.rows += len(rows)
+
+
+@contextmanager
+def array_writer(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[RowWriter]:
+    """Opens a ``.npy`` file to be written row by row: no more than a few are ever in memory.
+
+    Raises:
+        ValueError: at the end, where other than ``shape[0]`` rows were written; there is no
+            file then.
+    """
+    with whole_file(path) as part:
+        with part.open("wb") as file:
+            writer = RowWriter(file, shape, dtype)
+            yield writer
+        if writer.rows != shape[0]:
+            raise ValueError(f"{path} got {writer.rows} rows, expected {shape[0]}")
+
+
 def read_array(path: Path) -> np.ndarray:
-    """Memory-maps a ``.npy`` file, read-only.
+    """Memory-maps a ``.npy`` file copy-on-write: what is changed in memory stays there.
 
     Raises:
         ArtifactError: the file is missing, truncated or not an array.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.load(path, mmap_mode="c", allow_pickle=False)
     except FileNotFoundError as error:
         raise ArtifactError(f"{path} is missing: run the stage that makes it") from error
     except (ValueError, EOFError, OSError) as error:
@@ -218,16 +260,33 @@ def read_dataset(folder: Path = PREPARED) -> Dataset:
 CODE_ARRAYS = ("specified_mean", "specified_std", "unspecified_mean", "unspecified_std", "labels")
 
 
-def write_codes(split: str, arrays: dict[str, np.ndarray], folder: Path = CODES) -> None:
-    """Writes the codes of a split: float32 (N, D) means and deviations, int64 (N,) labels.
+def write_codes(
+    split: str, batches: Iterable[dict[str, np.ndarray]], count: int, folder: Path = CODES
+) -> None:
+    """Writes the codes of a split as they come.
+
+    Args:
+        split: Its name.
+        batches: Of some images each: float32 (B, D) means and deviations, int64 (B,) labels,
+            named as in ``CODE_ARRAYS``.
+        count: Images in all, >= 1.
+        folder: Where to.
 
     Raises:
-        ValueError: other arrays are given than ``CODE_ARRAYS``.
+        ValueError: a batch has other arrays, or there are other than ``count`` images in all.
     """
-    if set(arrays) != set(CODE_ARRAYS):
-        raise ValueError(f"expected the arrays {CODE_ARRAYS}, got {tuple(arrays)}")
-    for name, array in arrays.items():
-        write_array(folder / split / f"{name}.npy", array)
+    with ExitStack() as stack:
+        writers: dict[str, RowWriter] = {}
+        for batch in batches:
+            if set(batch) != set(CODE_ARRAYS):
+                raise ValueError(f"expected the arrays {CODE_ARRAYS}, got {tuple(batch)}")
+            for name, rows in batch.items():
+                if name not in writers:
+                    file = array_writer(
+                        folder / split / f"{name}.npy", (count, *rows.shape[1:]), rows.dtype
+                    )
+                    writers[name] = stack.enter_context(file)
+                writers[name].append(rows)
 
 
 def read_codes(split: str, folder: Path = CODES) -> dict[str, np.ndarray]:
@@ -239,18 +298,20 @@ def read_codes(split: str, folder: Path = CODES) -> dict[str, np.ndarray]:
     return {name: read_array(folder / split / f"{name}.npy") for name in CODE_ARRAYS}
 
 
-def write_curves(curves: pd.DataFrame, path: Path = CURVES) -> None:
+def write_curves(curves: "pd.DataFrame", path: Path = CURVES) -> None:
     """Writes the loss curves: a column ``step`` and one per metric, a row per report."""
     with whole_file(path) as part:
         curves.to_csv(part, index=False)
 
 
-def read_curves(path: Path = CURVES) -> pd.DataFrame:
+def read_curves(path: Path = CURVES) -> "pd.DataFrame":
     """Reads what :func:`write_curves` wrote.
 
     Raises:
         ArtifactError: the file is missing or not a table.
     """
+    import pandas as pd
+
     try:
         return pd.read_csv(path)
     except FileNotFoundError as error:
@@ -259,7 +320,7 @@ def read_curves(path: Path = CURVES) -> pd.DataFrame:
         raise ArtifactError(f"{path} is not a table: {error}") from error
 
 
-def write_figure(name: str, figure: Figure, folder: Path = FIGURES) -> Path:
+def write_figure(name: str, figure: "Figure", folder: Path = FIGURES) -> Path:
     """Writes a figure as PNG, the same bytes for the same figure; returns its path."""
     path = folder / f"{name}.png"
     with whole_file(path) as part:

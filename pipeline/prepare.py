@@ -5,6 +5,7 @@ downloaded to, ``data/raw`` of the user's own repository.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -70,19 +71,20 @@ def prepare(params: PrepareParams, raw: Path, folder: Path = PREPARED) -> Datase
         ArchiveError: an archive on disk has a wrong checksum.
         UnavailableError: archives are missing, no mirror gave them, and there is no fallback.
     """
-    name, splits = _load(params, raw)
-    archives = dict(ARCHIVED[name].resources) if name in ARCHIVED else {}
-    about = {"name": name, "requested": params.dataset, **ABOUT[name], "archives": archives}
-    write_dataset(splits, about, folder)
+    with tempfile.TemporaryDirectory(prefix="prepare-") as work:
+        name, splits = _load(params, raw, Path(work))
+        archives = dict(ARCHIVED[name].resources) if name in ARCHIVED else {}
+        about = {"name": name, "requested": params.dataset, **ABOUT[name], "archives": archives}
+        write_dataset(splits, about, folder)
     return read_dataset(folder)
 
 
-def _load(params: PrepareParams, raw: Path) -> tuple[str, Splits]:
-    """The images, and the name of the data set that they really are of."""
+def _load(params: PrepareParams, raw: Path, work: Path) -> tuple[str, Splits]:
+    """The images, mapped from ``work``, and the name of the data set that they really are of."""
     if params.dataset == "digits":
         return "digits", load_embedded_digits()
     try:
-        return params.dataset, load_archives(params.dataset, raw, params.download_timeout)
+        return params.dataset, load_archives(params.dataset, raw, work, params.download_timeout)
     except UnavailableError as error:
         if params.fallback == "none":
             raise UnavailableError(

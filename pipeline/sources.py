@@ -1,18 +1,18 @@
 """Where the images come from: torchvision's archives, on disk or downloaded, and scikit-learn."""
 
+import gzip
+import math
 import os
 import shutil
-import tempfile
+import struct
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch.nn.functional import interpolate
 from torchvision import datasets
-from torchvision.datasets.utils import calculate_md5, check_integrity, extract_archive
+from torchvision.datasets.utils import calculate_md5, check_integrity
 
 from pipeline.artifacts import whole_file
 from pipeline.download import download
@@ -37,48 +37,68 @@ class UnavailableError(OSError):
     """Archives are neither on disk nor to be had from a mirror."""
 
 
-def load_archives(name: str, raw: Path, patience: float) -> Splits:
+def load_archives(name: str, raw: Path, work: Path, patience: float) -> Splits:
     """Reads a data set of torchvision's, downloading the archives that are not on disk.
 
-    Every archive is verified in a fresh folder and decoded from there, so neither a wrong
+    Every archive is verified in an empty folder and decoded from there, so neither a wrong
     archive nor an extracted file that lies beside it, which torchvision would trust, is used.
     A downloaded archive is kept in ``raw`` as soon as it is verified.
 
     Args:
         name: Key of ``ARCHIVED``.
         raw: Folder of torchvision's layout: the archives lie in ``<class>/raw`` below it.
+        work: An empty folder, to be kept as long as the images are used: they are mapped from it.
         patience: Seconds without a new byte after which a mirror is given up. M mirrors that
             never answer cost M * patience, and a few seconds each for starting the child.
 
     Raises:
-        ArchiveError: an archive on disk has a wrong checksum; it is left as it is.
+        ArchiveError: an archive on disk has a wrong checksum, or does not hold what it should;
+            it is left as it is.
         UnavailableError: archives are missing and no mirror gave them.
     """
     kind = ARCHIVED[name]
     kept = raw / kind.__name__ / "raw"
-    with tempfile.TemporaryDirectory(prefix="prepare-") as root:
-        work = Path(root) / kind.__name__ / "raw"
-        work.mkdir(parents=True)
-        missing = _copy_verified(dict(kind.resources), kept, work)
-        if missing:
-            try:
-                _obtain(kind.mirrors, missing, work, kept, patience)
-            except UnavailableError as error:
-                needed = ", ".join(file for file, _ in kind.resources)
-                lacking = (
-                    "all of them" if len(missing) == len(kind.resources) else ", ".join(missing)
-                )
-                raise UnavailableError(
-                    f"{name} needs {needed} in {kept}; neither there nor to be downloaded: "
-                    f"{lacking} ({error})"
-                ) from error
-        for file, _ in kind.resources:
-            extract_archive(os.fspath(work / file), os.fspath(work))
-        decoded = {split: kind(root, train=split == "train") for split in ("train", "test")}
+    missing = _copy_verified(dict(kind.resources), kept, work)
+    if missing:
+        try:
+            _obtain(kind.mirrors, missing, work, kept, patience)
+        except UnavailableError as error:
+            needed = ", ".join(file for file, _ in kind.resources)
+            lacking = "all of them" if len(missing) == len(kind.resources) else ", ".join(missing)
+            raise UnavailableError(
+                f"{name} needs {needed} in {kept}; neither there nor to be downloaded: "
+                f"{lacking} ({error})"
+            ) from error
     return {
-        split: LabelledImages(data.data.numpy()[:, None], data.targets.numpy(), CLASS_COUNT)
-        for split, data in decoded.items()
+        split: LabelledImages(
+            _decode(work / f"{prefix}-images-idx3-ubyte.gz", 3)[:, None],
+            _decode(work / f"{prefix}-labels-idx1-ubyte.gz", 1).astype(np.int64),
+            CLASS_COUNT,
+        )
+        for split, prefix in (("train", "train"), ("test", "t10k"))
     }
+
+
+def _decode(archive: Path, rank: int) -> np.ndarray:
+    """Extracts a gzipped IDX file beside it and maps its array; nothing is held in memory.
+
+    IDX: two zero bytes, 8 for uint8, the rank, each length as big-endian int32, the values.
+
+    Raises:
+        ArchiveError: it is not an array of bytes of that rank, or its size is another.
+    """
+    path, start = archive.with_suffix(""), 4 + 4 * rank
+    with gzip.open(archive) as packed, path.open("wb") as unpacked:
+        shutil.copyfileobj(packed, unpacked, 1 << 20)
+    with path.open("rb") as file:
+        header = file.read(start)
+    shape = struct.unpack(f">{rank}i", header[4:]) if len(header) == start else ()
+    if header[:4] != bytes([0, 0, 8, rank]) or path.stat().st_size != start + math.prod(shape):
+        raise ArchiveError(
+            f"{archive.name} does not hold an IDX array of bytes of rank {rank}: its header is "
+            f"{header.hex()}, its size {path.stat().st_size} bytes"
+        )
+    return np.memmap(path, np.uint8, "c", offset=start, shape=shape)
 
 
 def _copy_verified(archives: dict[str, str], kept: Path, work: Path) -> dict[str, str]:
@@ -121,6 +141,9 @@ def load_embedded_digits() -> Splits:
 
     Resized by antialiased bicubic interpolation; a fixed stratified split, a fifth for test.
     """
+    from sklearn.datasets import load_digits  # here, for it takes a second and is rarely needed
+    from sklearn.model_selection import train_test_split
+
     bunch = load_digits()
     levels = torch.from_numpy(bunch.images)[:, None] * (255 / 16)
     large = interpolate(levels, size=(28, 28), mode="bicubic", antialias=True)

@@ -86,16 +86,43 @@ def test_arrays_that_do_not_fit_together_are_refused(tmp_path, bars):
         artifacts.read_dataset(tmp_path)
 
 
-def test_codes_come_back_and_need_all_their_arrays(tmp_path):
-    arrays = {name: np.full((3, 2), i, np.float32) for i, name in enumerate(artifacts.CODE_ARRAYS)}
-    artifacts.write_codes("train", arrays, tmp_path)
+def code_batch(first: int, count: int) -> dict[str, np.ndarray]:
+    """Arrays whose rows count up from ``first``, each array its own hundred."""
+    rows = np.arange(first, first + count, dtype=np.float32)[:, None]
+    return {name: rows + 100 * i for i, name in enumerate(artifacts.CODE_ARRAYS)}
+
+
+def test_codes_come_back_in_the_order_of_their_batches(tmp_path):
+    batches = [code_batch(0, 2), code_batch(2, 2), code_batch(4, 1)]
+    artifacts.write_codes("train", iter(batches), 5, tmp_path)
     read = artifacts.read_codes("train", tmp_path)
-    assert {name: array[0, 0] for name, array in read.items()} == {
-        name: i for i, name in enumerate(artifacts.CODE_ARRAYS)
-    }
-    arrays.pop("labels")
-    with pytest.raises(ValueError, match="labels"):
-        artifacts.write_codes("train", arrays, tmp_path)
+    for i, name in enumerate(artifacts.CODE_ARRAYS):
+        assert read[name].dtype == np.float32
+        assert read[name][:, 0].tolist() == [100 * i + row for row in range(5)]
+    assert np.array_equal(np.load(tmp_path / "train/labels.npy"), read["labels"])
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        ([{"labels": np.zeros(3)}], "expected the arrays"),
+        ([code_batch(0, 2)], "got 2 rows, expected 3"),
+        ([code_batch(0, 2), code_batch(2, 2)], "row 2"),
+        ([code_batch(0, 2), {k: v[:, [0, 0]] for k, v in code_batch(2, 1).items()}], "row 2"),
+        ([code_batch(0, 2), {k: v.astype(int) for k, v in code_batch(2, 1).items()}], "int64"),
+    ],
+)
+def test_codes_that_do_not_make_up_the_split_leave_no_file(tmp_path, batches, message):
+    with pytest.raises(ValueError, match=message):
+        artifacts.write_codes("train", iter(batches), 3, tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_mapped_array_can_be_changed_in_memory_and_its_file_stays(tmp_path):
+    artifacts.write_array(tmp_path / "a.npy", np.zeros(3))
+    array = artifacts.read_array(tmp_path / "a.npy")
+    array[0] = 1.0
+    assert np.load(tmp_path / "a.npy").tolist() == [0, 0, 0]
 
 
 def test_curves_come_back_to_the_bit(tmp_path):

@@ -228,6 +228,30 @@ def test_other_data_sets_are_served_by_name(small_archives, tmp_path):
     np.testing.assert_array_equal(dataset.test.labels, small_split("t10k", 20)[1])
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        bytes([0, 0, 8, 3]) + struct.pack(">3i", 30, 28, 28) + bytes(30 * 28 * 28 - 1),
+        bytes([0, 0, 8, 1]) + struct.pack(">i", 30) + bytes(30),
+        bytes([0, 0, 13, 3]) + struct.pack(">3i", 1, 28, 28) + bytes(28 * 28),
+        b"x",
+    ],
+    ids=["a byte short", "of another rank", "of floats", "no header"],
+)
+def test_an_archive_of_the_right_sum_that_holds_no_such_array_is_refused(
+    small_archives, tmp_path, monkeypatch, content
+):
+    packed = gzip.compress(content)
+    resources = [(f, md5(packed) if f == FILES[0] else s) for f, s in datasets.MNIST.resources]
+    monkeypatch.setattr(datasets.MNIST, "resources", resources)
+    put(small_archives | {FILES[0]: packed}, tmp_path / "raw")
+
+    with pytest.raises(ArchiveError, match=f"{FILES[0]} does not hold an IDX array"):
+        stage.prepare(params(), tmp_path / "raw")
+
+    assert not Path("data/prepared").exists()
+
+
 @pytest.mark.parametrize("damage", ["truncated", "other content", "empty"])
 def test_a_wrong_archive_is_named_with_both_sums_and_left_alone(small_archives, tmp_path, damage):
     whole = small_archives[FILES[2]]
