@@ -7,7 +7,8 @@ state of the store: where it has no run of the model, one is opened that says so
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -251,9 +252,44 @@ def log_results(results: dict[str, Any]) -> None:
     tag(words)
 
 
-def log_samples(image: np.ndarray, step: int) -> None:
-    """Logs a sample grid, uint8 (H, W, C), so that the run's page can scrub through training."""
-    mlflow.log_image(image, key="samples", step=step)
+@contextmanager
+def reporting() -> Iterator[Callable[[int, dict[str, float], np.ndarray], None]]:
+    """Logs a training's reports into the open run from a thread of its own, in their order.
+
+    So a slow store costs the training no time. All is logged when the block has ended.
+
+    Yields:
+        A function of step, metrics and sample grid, uint8 (H, W, C), by which the run's page
+        can scrub through training. It returns at once.
+
+    Raises:
+        MlflowException, OSError: what logging a report raised, at the next one or at the end.
+    """
+    run = mlflow.active_run()
+    if run is None:
+        raise RuntimeError("reports are logged into an open run, and none is open")
+    client, identity = mlflow.MlflowClient(), run.info.run_id  # the active run is the thread's own
+    failures: list[Exception] = []
+
+    def log(step: int, metrics: dict[str, float], samples: np.ndarray) -> None:
+        if failures:  # a later point would hide the gap from a training that goes on
+            return
+        try:
+            mlflow.log_metrics(metrics, step=step, run_id=identity)
+            client.log_image(identity, samples, key="samples", step=step)
+        except Exception as error:  # raised in the training's own thread
+            failures.append(error)
+
+    with ThreadPoolExecutor(1, "tracking") as worker:
+
+        def report(step: int, metrics: dict[str, float], samples: np.ndarray) -> None:
+            if failures:
+                raise failures[0]
+            worker.submit(log, step, metrics, samples)
+
+        yield report
+    if failures:
+        raise failures[0]
 
 
 def log_file(path: Path, folder: str | None = None) -> None:

@@ -98,7 +98,7 @@ def train(dataset: Dataset, model_params: ModelParams, params: TrainParams) -> N
     }
     with tracking.training_run(dataset, settings, _describe(about), checkpoints.key) as run:
         tracking.tag(_machine_tags(config, device))
-        curves = _run(trainer, checkpoints, samples)
+        curves = run_training(trainer, checkpoints, samples)
         with whole_folder(MODEL) as folder:
             trainer.model.eval().save(folder, about)
         write_curves(curves.drop(columns=UNREPEATABLE))
@@ -115,19 +115,21 @@ def train(dataset: Dataset, model_params: ModelParams, params: TrainParams) -> N
     checkpoints.clear()
 
 
-def _run(trainer: Trainer, checkpoints: Checkpoints, samples: torch.Tensor) -> pd.DataFrame:
+def run_training(trainer: Trainer, checkpoints: Checkpoints, samples: torch.Tensor) -> pd.DataFrame:
     """Trains to the end, with a line, a checkpoint and a look at samples per report."""
     rows = _resume(trainer, checkpoints)
     steps = trainer.config.steps
-    with tqdm(
-        total=steps, initial=trainer.step, unit="step", disable=not sys.stderr.isatty()
-    ) as bar:
+    with (
+        tracking.reporting() as track,
+        tqdm(
+            total=steps, initial=trainer.step, unit="step", disable=not sys.stderr.isatty()
+        ) as bar,
+    ):
         for report in trainer.run():
             rows.append({"step": report.step} | report.metrics)
             # First the checkpoint: what it holds and the run lacks is logged when going on.
             checkpoints.save(report.step, trainer.state(), rows)
-            tracking.log_metrics(report.metrics, step=report.step)
-            tracking.log_samples(sample_grid(trainer.model, samples), step=report.step)
+            track(report.step, report.metrics, sample_grid(trainer.model, samples))
             bar.update(report.step - bar.n)
             bar.write(_line(report.step, steps, report.metrics), file=sys.stdout)
             sys.stdout.flush()

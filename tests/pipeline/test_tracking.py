@@ -3,11 +3,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 
 from pipeline import artifacts, registry, tracking
 from pipeline.params import EncodeParams
@@ -178,13 +181,49 @@ def test_processes_that_set_up_a_fresh_store_at_once_all_succeed(workspace):
     assert len(answers) == 1
 
 
-def test_samples_are_logged_by_step(workspace):
+def test_reports_are_logged_by_step_when_the_block_has_ended(workspace):
     with tracking.training_run(artifacts.read_dataset(), {}, "", "key") as run:
-        for step in (5, 10):
-            tracking.log_samples(np.full((8, 8, 1), step, np.uint8), step)
+        with tracking.reporting() as report:
+            for step in (5, 10):
+                report(step, {"loss": step / 2}, np.full((8, 8, 1), step, np.uint8))
+        history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")
+        assert [(point.step, point.value) for point in history] == [(5, 2.5), (10, 5.0)]
     files = [f.path for f in mlflow.MlflowClient().list_artifacts(run.info.run_id, "images")]
     for step in (5, 10):
         assert any(f"samples+step+{step}+" in f and f.endswith(".png") for f in files)
+
+
+def test_a_slow_store_does_not_keep_a_report_waiting(workspace, monkeypatch):
+    answer = threading.Event()
+    log = mlflow.log_metrics
+    monkeypatch.setattr(mlflow, "log_metrics", lambda *a, **k: answer.wait(60) and log(*a, **k))
+    with tracking.training_run(artifacts.read_dataset(), {}, "", "key"):
+        with tracking.reporting() as report:
+            report(1, {"loss": 1.0}, np.zeros((8, 8, 1), np.uint8))
+            assert tracking.last_step("loss") == 0  # it went on before the store answered
+            answer.set()
+        assert tracking.last_step("loss") == 1
+
+
+def test_after_a_report_that_was_not_logged_no_later_one_is(workspace, monkeypatch):
+    log = mlflow.log_metrics
+
+    def fail_at_two(metrics, step, **rest) -> None:
+        if step == 2:
+            raise MlflowException("the store is gone")
+        log(metrics, step=step, **rest)
+
+    monkeypatch.setattr(mlflow, "log_metrics", fail_at_two)
+    with (
+        pytest.raises(MlflowException, match="store is gone"),
+        tracking.training_run(artifacts.read_dataset(), {}, "", "key") as run,
+        tracking.reporting() as report,
+    ):
+        for step in (1, 2, 3):
+            report(step, {"loss": 1.0}, np.zeros((8, 8, 1), np.uint8))
+            time.sleep(0.5)  # the third is refused, or comes while the second is being logged
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")
+    assert [point.step for point in history] == [1]
 
 
 def test_origin_names_commit_and_whether_the_tree_has_changes(workspace, monkeypatch):

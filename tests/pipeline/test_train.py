@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
 from pipeline import artifacts, tracking
 from pipeline.params import Params, load_params
-from pipeline.train import train
+from pipeline.train import sample_grid, train
 from vaegan.model import weights_digest
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
@@ -32,14 +33,16 @@ def outputs() -> tuple[str, bytes]:
 
 
 def interrupted(monkeypatch, small: Params, step: int, reason: BaseException) -> None:
-    """Trains until the sample grid of a step is to be logged, and fails there."""
+    """Trains until the sample grid of a step is to be drawn, and fails there."""
+    steps = iter(range(4, 100, 4))
 
-    def fail(image, at) -> None:
-        if at == step:
+    def fail(model, images) -> np.ndarray:
+        if next(steps) == step:
             raise reason
+        return sample_grid(model, images)
 
     with monkeypatch.context() as patch, pytest.raises(type(reason)):
-        patch.setattr(tracking, "log_samples", lambda image, step: fail(image, step))
+        patch.setattr("pipeline.train.sample_grid", fail)
         train(artifacts.read_dataset(), small.model, small.train)
 
 
