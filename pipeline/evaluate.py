@@ -3,14 +3,13 @@
 import sys
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pipeline import tracking
 from pipeline.artifacts import METRICS, MODEL, Dataset, read_codes, read_dataset, write_json
 from pipeline.params import EvaluateParams
 from pipeline.stage import run_stage
-from vaegan.data import stratified_subset, to_unit_range
+from vaegan.data import as_tensor, stratified_subset, to_unit_range
 from vaegan.devices import configure_torch, resolve_device
 from vaegan.evaluation.fidelity import reconstruction_mse
 from vaegan.evaluation.judge import Judge, classify, train_judge
@@ -22,67 +21,80 @@ from vaegan.rng import numpy_rng
 Arrays = dict[str, np.ndarray]
 
 
+def chosen(codes: Arrays, count: int, seed: int, purpose: str) -> np.ndarray:
+    """Positions of at most ``count`` images, classes in their own proportions."""
+    return stratified_subset(codes["labels"], count, numpy_rng(seed, purpose))
+
+
 def probe_metrics(train: Arrays, test: Arrays, params: EvaluateParams) -> dict[str, float]:
     """What probes read of the class from either code; ``leakage/chance`` is the majority rate.
 
     ``leakage/sampled`` is read from one sample of each posterior, ``leakage/mean`` from its
     mean, which everybody uses downstream and which hides nothing behind the noise.
     """
-    rows = stratified_subset(
-        train["labels"], params.probe_images, numpy_rng(params.seed, "probe-images")
-    )
-    noise = numpy_rng(params.seed, "probe-noise")
-
-    def sampled(codes: Arrays) -> np.ndarray:
-        shape = codes["unspecified_mean"].shape
-        draw = noise.standard_normal(shape, dtype=np.float32)
-        return codes["unspecified_mean"] + codes["unspecified_std"] * draw
-
     seed = params.seed
-    train_sampled, test_sampled = sampled(train), sampled(test)
-    means = [codes["unspecified_mean"] for codes in (train, test)]
-    labels = train["labels"][rows]
+    many = chosen(train, params.linear_probe_images, seed, "linear-probe-images")
+    few = chosen(train, params.probe_images, seed, "probe-images")
+    noise = numpy_rng(seed, "probe-noise")
+
+    def sampled(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+        return mean + std * noise.standard_normal(mean.shape, dtype=np.float32)
+
+    z, std, labels = (
+        train[name][few] for name in ("unspecified_mean", "unspecified_std", "labels")
+    )
+    test_z = test["unspecified_mean"]
     return {
         "specified/probe_accuracy": linear_probe_accuracy(
-            train["specified_mean"], train["labels"], test["specified_mean"], test["labels"]
+            train["specified_mean"][many],
+            train["labels"][many],
+            test["specified_mean"],
+            test["labels"],
         ),
         "leakage/sampled": mlp_probe_accuracy(
-            train_sampled[rows], labels, test_sampled, test["labels"], seed
+            sampled(z, std), labels, sampled(test_z, test["unspecified_std"]), test["labels"], seed
         ),
-        "leakage/mean": mlp_probe_accuracy(means[0][rows], labels, means[1], test["labels"], seed),
+        "leakage/mean": mlp_probe_accuracy(z, labels, test_z, test["labels"], seed),
         "leakage/chance": majority_rate(test["labels"]),
     }
 
 
 def image_metrics(
-    model: DisentanglingVAE, judge: Judge, dataset: Dataset, codes: Arrays, params: EvaluateParams
+    model: DisentanglingVAE,
+    judge: Judge,
+    images: np.ndarray,
+    codes: Arrays,
+    params: EvaluateParams,
 ) -> dict[str, float]:
-    """What the judge sees in drawn test images, and how far reconstructions are off."""
+    """What the judge sees in images drawn from codes, and how far reconstructions are off.
+
+    Args:
+        model: In eval mode.
+        judge: On the model's device.
+        images: uint8 (N, C, H, W), of which the codes are.
+        codes: N of each.
+        params: How many to draw.
+    """
     device = next(model.parameters()).device
-
-    def tensor(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.array(array)).to(device)
-
     s, z, labels = (
-        tensor(codes[name]) for name in ("specified_mean", "unspecified_mean", "labels")
+        as_tensor(codes[name], device) for name in ("specified_mean", "unspecified_mean", "labels")
     )
     rng = numpy_rng(params.seed, "swaps")
     identities, styles = cross_class_pairs(codes["labels"], params.swaps, rng)
     prior = rng.standard_normal((params.swaps, z.shape[1]), dtype=np.float32)
-    chosen = tensor(identities)
+    shown, style = as_tensor(identities, device), as_tensor(styles, device)
 
     def accuracy(unspecified: Tensor, expected: Tensor) -> float:
         return identity_accuracy(
-            model.decode, lambda x: classify(judge, x), s[chosen], unspecified, expected
+            model.decode, lambda x: classify(judge, x), s[shown], unspecified, expected
         )
 
-    real = to_unit_range(tensor(dataset.test.images))
-    swapped = z[tensor(styles)]
+    real = to_unit_range(as_tensor(images, device))
     return {
-        "swap/identity_accuracy": accuracy(swapped, labels[chosen]),
-        "swap/style_source_rate": accuracy(swapped, labels[tensor(styles)]),
-        "swap/prior_identity_accuracy": accuracy(tensor(prior), labels[chosen]),
-        "reconstruction/mse": reconstruction_mse(model.decode, s, z, dataset.test.images),
+        "swap/identity_accuracy": accuracy(z[style], labels[shown]),
+        "swap/style_source_rate": accuracy(z[style], labels[style]),
+        "swap/prior_identity_accuracy": accuracy(as_tensor(prior, device), labels[shown]),
+        "reconstruction/mse": reconstruction_mse(model.decode, s, z, images),
         "judge/accuracy": float((classify(judge, real) == labels).double().mean()),
     }
 
@@ -114,9 +126,11 @@ def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
     device = resolve_device(params.device)
     model = DisentanglingVAE.load(MODEL, device)
     train, test = read_codes("train"), read_codes("test")
+    rows = chosen(test, params.test_images, params.seed, "test-images")
+    test, images = {name: array[rows] for name, array in test.items()}, dataset.test.images[rows]
     with tracking.model_run(dataset, params, "evaluate"):
         judge = train_judge(dataset.train, params.judge_steps, params.seed, device)
-        metrics = image_metrics(model, judge, dataset, test, params)
+        metrics = image_metrics(model, judge, images, test, params)
         metrics = probe_metrics(train, test, params) | metrics
         word, sentence = verdict(metrics, params.degenerate_below)
         results = {"dataset": dataset.name, "verdict": word} | metrics

@@ -146,8 +146,12 @@ class EvaluateParams(Section):
     """Seed of the judge, the probes and the choice of swaps."""
     judge_steps: Count
     """Batches of 128 images by which the judge, an independent classifier, is trained."""
+    test_images: Annotated[int, Field(ge=100)]
+    """Test images, at most, that all metrics are measured on; a stratified choice."""
+    linear_probe_images: Annotated[int, Field(ge=100)]
+    """Training codes, at most, that the probe of the specified code is fitted on; likewise."""
     probe_images: Annotated[int, Field(ge=100)]
-    """Training codes, at most, that probes of the style code are fitted on; a stratified choice."""
+    """Training codes, at most, that probes of the unspecified code are fitted on; likewise."""
     swaps: Annotated[int, Field(ge=100)]
     """Swapped images, and images of prior style, drawn to be judged."""
     degenerate_below: Annotated[float, Field(ge=0, le=1)]

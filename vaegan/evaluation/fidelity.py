@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaegan.data import to_unit_range
+from vaegan.data import as_tensor, to_unit_range
 from vaegan.evaluation.transfer import Decode
 
 
@@ -31,7 +31,7 @@ def reconstruction_mse(
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
             rows = slice(start, start + batch_size)
-            target = to_unit_range(torch.from_numpy(images[rows].copy()).to(specified.device))
+            target = to_unit_range(as_tensor(images[rows], specified.device))
             drawn = decode(specified[rows], unspecified[rows])
             total += float((drawn - target).square().double().sum())
     return total / images.size

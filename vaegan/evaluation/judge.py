@@ -3,12 +3,11 @@
 It sees real images only and shares neither weights nor layers with the model.
 """
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaegan.data import LabelledImages, to_unit_range
+from vaegan.data import LabelledImages, as_tensor, to_unit_range
 from vaegan.devices import to_channels_last
 from vaegan.rng import derive_seed, torch_rng
 
@@ -32,9 +31,9 @@ class Judge(nn.Module):
         for width in (32, 64, 128):
             layers += [
                 nn.Conv2d(channels, width, 3, padding=1, bias=False),
+                nn.MaxPool2d(2),  # first, so that what follows has a quarter of the work
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
-                nn.MaxPool2d(2),
             ]
             channels = width
         height, width = (size // 8 for size in image_shape[1:])
@@ -68,8 +67,7 @@ def train_judge(
         torch.manual_seed(derive_seed(seed, "judge-weights"))
         judge = Judge(data.image_shape, data.class_count)
     judge = to_channels_last(judge.to(device)).train()
-    images = torch.from_numpy(np.array(data.images)).to(device)
-    labels = torch.from_numpy(np.array(data.labels)).to(device)
+    images, labels = as_tensor(data.images, device), as_tensor(data.labels, device)
     optimizer = torch.optim.Adam(judge.parameters(), lr=MAX_LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, MAX_LR, total_steps=steps)
     for step in range(steps):
