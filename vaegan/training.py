@@ -100,8 +100,8 @@ class Verdicts:
     """What the discriminator says of a step's images: logits, float32 (P,) each.
 
     Attributes:
-        real: Anchors under their own class.
-        mislabelled: The same images under ``Draws.identity``, a class that they do not show.
+        real: Partners under their own class.
+        mislabelled: Anchors under ``Draws.identity``, a class that they do not show.
         swapped: ``Draws.swapped`` under that class.
         sampled: ``Draws.sampled`` under it.
     """
@@ -232,15 +232,15 @@ class Trainer:
 
     def _verdicts(self, draws: Draws) -> Verdicts:
         """One pass of the discriminator, for its own update and for the generator's."""
-        anchors = draws.images[: len(draws.identity)]
         with self._autocast():
-            real = self.discriminator.features(anchors)
+            real = self.discriminator.features(draws.images)
             drawn = self.discriminator.features(torch.cat([draws.swapped, draws.sampled]))
+        anchors, partners = real.chunk(2)
         swapped, sampled = drawn.chunk(2)
         verdict = self.discriminator.verdict
         return Verdicts(
-            verdict(real, draws.labels[: len(real)]),
-            verdict(real, draws.identity),
+            verdict(partners, draws.labels[len(anchors) :]),
+            verdict(anchors, draws.identity),
             verdict(swapped, draws.identity),
             verdict(sampled, draws.identity),
         )

@@ -96,16 +96,22 @@ def test_draws_pair_codes_and_labels_as_they_say(trainer):
 
 
 def test_the_discriminator_judges_each_image_under_the_class_it_should_show(trainer, monkeypatch):
-    """With classes for features, a verdict tells which image was asked after which class."""
+    """With numbers for features, a verdict tells which image was asked after which class."""
     draws = trainer.draw()
     pairs = trainer.config.pairs
-    anchors, drawn = draws.labels[:pairs].float(), torch.arange(2.0 * pairs)
-    features = iter([anchors, drawn])
-    monkeypatch.setattr(trainer.discriminator, "features", lambda images: next(features))
+    real, drawn = torch.arange(2.0 * pairs), torch.arange(2.0 * pairs) + 1000
+    features = iter([(draws.images, real), (torch.cat([draws.swapped, draws.sampled]), drawn)])
+
+    def number(images):
+        expected, answer = next(features)
+        assert torch.equal(images, expected)
+        return answer
+
+    monkeypatch.setattr(trainer.discriminator, "features", number)
     monkeypatch.setattr(trainer.discriminator, "verdict", lambda x, labels: 100 * x + labels)
     verdicts = trainer._verdicts(draws)
-    assert torch.equal(verdicts.real, 101 * anchors)
-    assert torch.equal(verdicts.mislabelled, 100 * anchors + draws.identity)
+    assert torch.equal(verdicts.real, 100 * real[pairs:] + draws.labels[pairs:])
+    assert torch.equal(verdicts.mislabelled, 100 * real[:pairs] + draws.identity)
     assert torch.equal(verdicts.swapped, 100 * drawn[:pairs] + draws.identity)
     assert torch.equal(verdicts.sampled, 100 * drawn[pairs:] + draws.identity)
 
