@@ -138,6 +138,8 @@ def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
         tracking.log_results(results)
         tracking.tag({"verdict_reason": sentence})
         tracking.log_file(METRICS)
+    count = len(dataset.test)
+    print(f"measured on {len(rows)} of {count} test images (evaluate.test_images caps them)")
     for name, value in metrics.items():
         print(f"{name:32} {value:.4f}")
     print(f"{word}: {sentence}" if word == "sound" else f"WARNING: {word}: {sentence}")

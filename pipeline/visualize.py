@@ -130,7 +130,7 @@ def embedding_figure(drawing: Drawing) -> Figure:
     labels = drawing.data.labels
     rows = stratified_subset(labels, params.tsne_images, numpy_rng(params.seed, "tsne-images"))
     specified, unspecified = (
-        tsne(drawing.code(name, rows).numpy(), params.tsne_perplexity, params.seed)
+        tsne(drawing.code(name, rows).numpy(), params.tsne_perplexity, params.seed, params.threads)
         for name in ("specified", "unspecified")
     )
     title = f"t-SNE of the code means of {len(rows)} test images of {drawing.name}"

@@ -35,6 +35,22 @@ def test_a_class_below_the_noise_is_at_chance_in_samples_and_plain_in_means():
     assert metrics["leakage/chance"] == pytest.approx(0.25, abs=4 * 0.014)
 
 
+def test_probes_are_fitted_on_no_more_codes_than_the_parameters_say(monkeypatch):
+    fitted = []
+
+    def probe(train_codes, train_labels, test_codes, test_labels, *seed) -> float:
+        assert len(train_codes) == len(train_labels)
+        fitted.append((len(train_codes), np.bincount(train_labels).tolist(), len(test_codes)))
+        return 0.5
+
+    monkeypatch.setattr("pipeline.evaluate.linear_probe_accuracy", probe)
+    monkeypatch.setattr("pipeline.evaluate.mlp_probe_accuracy", probe)
+    train = codes(3000, 0, 0.1, 5.0) | {"labels": np.arange(3000) % 4}
+    caps = {"linear_probe_images": 400, "probe_images": 200}
+    probe_metrics(train, codes(1000, 1, 0.1, 5.0), PARAMS.model_copy(update=caps))
+    assert fitted == [(400, [100] * 4, 1000), (200, [50] * 4, 1000), (200, [50] * 4, 1000)]
+
+
 def test_a_style_without_class_is_at_chance_in_both():
     metrics = probe_metrics(codes(3000, 0, 0.0, 0.1), codes(1000, 1, 0.0, 0.1), PARAMS)
     assert metrics["leakage/mean"] < 0.25 + 4 * 0.014
