@@ -48,7 +48,8 @@ def configure_torch(threads: int) -> None:
     """
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # scikit-learn's and numpy's own pools
-    torch.use_deterministic_algorithms(True)
+    # As use_deterministic_algorithms(True), which imports a compiler first: a second.
+    torch.set_deterministic_debug_mode("error")
     # Would fill every new tensor, at the cost of a tenth of a training step, against a
     # fault that this code does not have: reading memory before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
