@@ -229,12 +229,13 @@ class Discriminator(nn.Module):
         return self.verdict(self.features(images), labels)
 
     def features(self, images: Tensor) -> Tensor:
-        """h(x), float32 (B, 128), the same whatever class is asked after."""
-        return self.trunk(images).float()
+        """h(x), (B, 128), the same whatever class is asked after."""
+        return self.trunk(images)
 
     def verdict(self, features: Tensor, labels: Tensor) -> Tensor:
         """Logits, float32 (B,), of :meth:`features` under labels int64 (B,)."""
-        return self.real(features).squeeze(1) + (features * self.identity(labels)).sum(dim=1)
+        logits = self.real(features).squeeze(1).float()
+        return logits + (features.float() * self.identity(labels)).sum(dim=1)
 
 
 class Critic(nn.Module):

@@ -232,21 +232,23 @@ class Trainer:
 
     def _verdicts(self, draws: Draws) -> Verdicts:
         """One pass of the discriminator, for its own update and for the generator's."""
+        verdict = self.discriminator.verdict
         with self._autocast():
             real = self.discriminator.features(draws.images)
             drawn = self.discriminator.features(torch.cat([draws.swapped, draws.sampled]))
-        anchors, partners = real.chunk(2)
-        swapped, sampled = drawn.chunk(2)
-        verdict = self.discriminator.verdict
-        return Verdicts(
-            verdict(partners, draws.labels[len(anchors) :]),
-            verdict(anchors, draws.identity),
-            verdict(swapped, draws.identity),
-            verdict(sampled, draws.identity),
-        )
+            anchors, partners = real.chunk(2)
+            swapped, sampled = drawn.chunk(2)
+            return Verdicts(
+                verdict(partners, draws.labels[len(anchors) :]),
+                verdict(anchors, draws.identity),
+                verdict(swapped, draws.identity),
+                verdict(sampled, draws.identity),
+            )
 
     def _generator_loss(self, draws: Draws, verdicts: Verdicts) -> tuple[Tensor, dict[str, Tensor]]:
         """Encoder and decoder's loss, and its terms."""
+        with self._autocast():
+            guesses = self.critic(draws.unspecified)
         weighted = {
             "reconstruction": losses.reconstruction_loss(draws.own, draws.images),
             "partner": losses.reconstruction_loss(draws.partner, draws.images),
@@ -254,7 +256,7 @@ class Trainer:
             "unspecified_kl": kl_to_standard_normal(draws.codes.unspecified),
             "adversarial": losses.generator_loss(verdicts.swapped),
             "adversarial_prior": losses.generator_loss(verdicts.sampled),
-            "confusion": losses.confusion_loss(self.critic(draws.unspecified)),
+            "confusion": losses.confusion_loss(guesses),
         }
         used = {name: factor for name, factor in asdict(self.config.weights).items() if factor}
         total = sum(
@@ -280,7 +282,8 @@ class Trainer:
         """The class of each image from a sample of its style, kept constant."""
         codes = draws.unspecified.detach()
         for _ in range(self.config.critic_steps):
-            logits = self.critic(codes)
+            with self._autocast():
+                logits = self.critic(codes)
             loss = losses.critic_loss(logits, draws.labels)
             self.players["critic"].update(loss, scale)
         correct = (logits.argmax(dim=1) == draws.labels).float().mean()
