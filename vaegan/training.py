@@ -80,8 +80,8 @@ class Draws:
         partner: From their own style and their partner's specified code, (2P, C, H, W).
         swapped: Style of each anchor, identity of an image of another class, (P, C, H, W).
         sampled: Style from the prior, the same identities, (P, C, H, W).
-        identity: int64 (P,), the class that ``swapped`` and ``sampled`` should show; never
-            that of the anchor.
+        identity: int64 (P,), the class that ``swapped`` and ``sampled`` should show; not the
+            anchor's, as long as no class fills more than half of the batch.
     """
 
     images: Tensor
@@ -101,7 +101,7 @@ class Verdicts:
 
     Attributes:
         real: Partners under their own class.
-        mislabelled: Anchors under ``Draws.identity``, a class that they do not show.
+        mislabelled: Anchors under ``Draws.identity``.
         swapped: ``Draws.swapped`` under that class.
         sampled: ``Draws.sampled`` under it.
     """
