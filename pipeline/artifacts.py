@@ -287,6 +287,8 @@ def write_codes(
                     )
                     writers[name] = stack.enter_context(file)
                 writers[name].append(rows)
+        if not writers:
+            raise ValueError(f"{folder / split} got no codes, expected those of {count} images")
 
 
 def read_codes(split: str, folder: Path = CODES) -> dict[str, np.ndarray]:

@@ -256,7 +256,8 @@ def log_results(results: dict[str, Any]) -> None:
 def reporting() -> Iterator[Callable[[int, dict[str, float], np.ndarray], None]]:
     """Logs a training's reports into the open run from a thread of its own, in their order.
 
-    So a slow store costs the training no time. All is logged when the block has ended.
+    So a slow store costs the training no time. All is logged when the block has ended; where it
+    ends by an exception, the report that is being logged is the last.
 
     Yields:
         A function of step, metrics and sample grid, uint8 (H, W, C), by which the run's page
@@ -274,20 +275,25 @@ def reporting() -> Iterator[Callable[[int, dict[str, float], np.ndarray], None]]
     def log(step: int, metrics: dict[str, float], samples: np.ndarray) -> None:
         if failures:  # a later point would hide the gap from a training that goes on
             return
-        try:
-            mlflow.log_metrics(metrics, step=step, run_id=identity)
+        try:  # metrics last: where they are, the grid is
             client.log_image(identity, samples, key="samples", step=step)
+            mlflow.log_metrics(metrics, step=step, run_id=identity)
         except Exception as error:  # raised in the training's own thread
             failures.append(error)
 
-    with ThreadPoolExecutor(1, "tracking") as worker:
+    worker = ThreadPoolExecutor(1, "tracking")
 
-        def report(step: int, metrics: dict[str, float], samples: np.ndarray) -> None:
-            if failures:
-                raise failures[0]
-            worker.submit(log, step, metrics, samples)
+    def report(step: int, metrics: dict[str, float], samples: np.ndarray) -> None:
+        if failures:
+            raise failures[0]
+        worker.submit(log, step, metrics, samples)
 
+    try:
         yield report
+    except BaseException:  # who stops a training does not wait for a slow store to take it all
+        worker.shutdown(cancel_futures=True)
+        raise
+    worker.shutdown()
     if failures:
         raise failures[0]
 

@@ -127,7 +127,7 @@ def run_training(trainer: Trainer, checkpoints: Checkpoints, samples: torch.Tens
     ):
         for report in trainer.run():
             rows.append({"step": report.step} | report.metrics)
-            # First the checkpoint: what it holds and the run lacks is logged when going on.
+            # First the checkpoint: going on logs the metrics that it holds and the run lacks.
             checkpoints.save(report.step, trainer.state(), rows)
             track(report.step, report.metrics, sample_grid(trainer.model, samples))
             bar.update(report.step - bar.n)

@@ -206,9 +206,10 @@ def test_a_slow_store_does_not_keep_a_report_waiting(workspace, monkeypatch):
 
 
 def test_after_a_report_that_was_not_logged_no_later_one_is(workspace, monkeypatch):
-    log = mlflow.log_metrics
+    log, queued = mlflow.log_metrics, threading.Event()
 
     def fail_at_two(metrics, step, **rest) -> None:
+        assert queued.wait(60)
         if step == 2:
             raise MlflowException("the store is gone")
         log(metrics, step=step, **rest)
@@ -221,9 +222,44 @@ def test_after_a_report_that_was_not_logged_no_later_one_is(workspace, monkeypat
     ):
         for step in (1, 2, 3):
             report(step, {"loss": 1.0}, np.zeros((8, 8, 1), np.uint8))
-            time.sleep(0.5)  # the third is refused, or comes while the second is being logged
+        queued.set()
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")
     assert [point.step for point in history] == [1]
+
+
+def test_a_report_after_one_that_was_not_logged_stops_the_training(workspace, monkeypatch):
+    def fail(*_, **__) -> None:
+        raise MlflowException("the store is gone")
+
+    monkeypatch.setattr(mlflow, "log_metrics", fail)
+    with (
+        pytest.raises(MlflowException, match="store is gone"),
+        tracking.training_run(artifacts.read_dataset(), {}, "", "key"),
+        tracking.reporting() as report,
+    ):
+        for _ in range(600):
+            report(1, {"loss": 1.0}, np.zeros((8, 8, 1), np.uint8))
+            time.sleep(0.1)
+        pytest.fail("it was never told")
+
+
+def test_who_stops_a_training_waits_for_one_report_and_not_for_all(workspace, monkeypatch):
+    log, begun, stopped = mlflow.log_metrics, threading.Event(), threading.Event()
+
+    def slow(*arguments, **options) -> None:
+        begun.set()
+        assert stopped.wait(60)
+        log(*arguments, **options)
+
+    monkeypatch.setattr(mlflow, "log_metrics", slow)
+    threading.Timer(2, stopped.set).start()
+    with tracking.training_run(artifacts.read_dataset(), {}, "", "key"):
+        with pytest.raises(KeyboardInterrupt), tracking.reporting() as report:
+            for step in (1, 2, 3):
+                report(step, {"loss": 1.0}, np.zeros((8, 8, 1), np.uint8))
+            assert begun.wait(60)
+            raise KeyboardInterrupt
+        assert tracking.last_step("loss") == 1
 
 
 def test_origin_names_commit_and_whether_the_tree_has_changes(workspace, monkeypatch):
