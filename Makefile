@@ -11,7 +11,7 @@ INSTALL := index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config ge
 	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro refetch test check format ui compare docs lock clean
+.PHONY: help setup setup-dev repro refetch test check format ui compare bench docs lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,6 +44,9 @@ ui: setup  ## MLflow's page at http://127.0.0.1:5000
 
 compare: setup  ## a table of the experiments: what was changed, what came of it
 	dvc exp show --only-changed --drop '.*\.(py|csv|json|yaml|checked)|data/prepared|models|codes'
+
+bench: repro  ## measure what the README says of speed: about half an hour, nothing else running
+	python -m benchmarks
 
 docs: repro  ## copy the figures of the default run to where the README shows them
 	mkdir -p docs/figures

@@ -1,0 +1,1 @@
+"""What is said of the pipeline's speed, as commands: ``python -m benchmarks --help``."""

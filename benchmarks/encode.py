@@ -1,0 +1,52 @@
+"""Encoding 70,000 images against the bare encoder.
+
+Floor: the encoder's forward passes alone, on as many batches of random images that are there
+already. Real: what the stage does, from the memory-mapped images to the files of the codes,
+synchronised with the disk. In turn in one process.
+"""
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.defaults import configured
+from benchmarks.measure import Result, side_by_side
+from pipeline.artifacts import MODEL, SPLITS, write_codes
+from pipeline.encode import encode_split
+from vaegan.devices import to_channels_last
+from vaegan.model import DisentanglingVAE
+
+ROUNDS = 7
+
+
+def run() -> list[Result]:
+    """Measures on the prepared data set, into a temporary folder."""
+    params, dataset, device = configured()
+    size = params.encode.batch_size
+    model = to_channels_last(DisentanglingVAE.load(MODEL, device))
+    splits = [(split, getattr(dataset, split)) for split in SPLITS]
+    count = sum(len(data) for _, data in splits)
+    batch = torch.rand(size, *dataset.train.image_shape, device=device)
+    batch = batch.contiguous(memory_format=torch.channels_last)
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for start in range(0, count, size):
+                model.encoder(batch[: count - start])
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    with tempfile.TemporaryDirectory() as folder:
+
+        def real() -> None:
+            for split, data in splits:
+                batches = encode_split(model, data, size, device)
+                write_codes(split, batches, len(data), Path(folder))
+
+        times = side_by_side({"bare": bare, "real": real}, ROUNDS)
+    return [
+        Result(f"images per second, bare encoder ({count:,} images)", count / times["bare"]),
+        Result("images per second, stage's loop", count / times["real"]),
+        Result("throughput of the stage / bare", times["bare"] / times["real"], target=(">=", 0.9)),
+    ]

@@ -1,0 +1,224 @@
+"""Against a plain implementation of the same objective, as people usually write it.
+
+Plain: torchvision's data set and a ``DataLoader`` (batch 64, a transform per image), float32 in
+contiguous layout, torch's own transposed convolutions, and for each term of the objective
+one pass from image to loss with its own optimizer step. Same networks, same terms and weights,
+same pairs per iteration. Compared are pairs per second, in turn in one process.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import datasets, transforms
+
+from benchmarks.defaults import configs, trainer
+from benchmarks.measure import Result, side_by_side
+from vaegan import losses
+from vaegan.latents import Codes, kl_to_standard_normal, reparameterize
+from vaegan.model import DisentanglingVAE
+from vaegan.networks import Critic, Decoder, Discriminator, ModelConfig, Upsampling
+from vaegan.training import Trainer, TrainingConfig
+
+ARCHIVES = Path("data/raw/MNIST/raw")
+ITERATIONS, ROUNDS = 20, 7
+
+
+class Triplets(Dataset):
+    """An image, another of its class, and one of another class, each through a transform."""
+
+    def __init__(self, images: datasets.MNIST) -> None:
+        self.images = images
+        labels = images.targets
+        self.same = [torch.nonzero(labels == c).flatten() for c in range(10)]
+        self.others = [torch.nonzero(labels != c).flatten() for c in range(10)]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, int, int]:
+        """Anchor, partner and other (C, H, W), the class of the first two and of the third."""
+        anchor, label = self.images[index]
+
+        def pick(positions: Tensor) -> tuple[Tensor, int]:
+            return self.images[int(positions[torch.randint(len(positions), ())])]
+
+        (partner, _), (other, other_label) = pick(self.same[label]), pick(self.others[label])
+        return anchor, partner, other, label, other_label
+
+
+class PlainTrainer:
+    """One optimizer pass per term; the networks are ours, laid out and computed as torch does."""
+
+    def __init__(self, structure: ModelConfig, config: TrainingConfig, images: Dataset) -> None:
+        self.config = config
+        self.model = DisentanglingVAE(structure)
+        for module in self.model.modules():
+            if isinstance(module, Upsampling):
+                module.__class__ = TorchUpsampling
+        self.model.decoder.__class__ = PlainDecoder
+        self.discriminator, self.critic = Discriminator(structure), Critic(structure)
+        self.optimizers = {
+            "generator": torch.optim.Adam(self.model.parameters(), config.lr),
+            "discriminator": torch.optim.Adam(
+                self.discriminator.parameters(), config.discriminator_lr, (0.5, 0.999)
+            ),
+            "critic": torch.optim.Adam(self.critic.parameters(), config.critic_lr),
+        }
+        self.loader = DataLoader(images, batch_size=config.pairs, shuffle=True, drop_last=True)
+        self.batches = self._endless()
+
+    def _endless(self) -> Iterator[list[Tensor]]:
+        while True:
+            yield from self.loader
+
+    def sampled(self, images: Tensor) -> tuple[Codes, Tensor, Tensor]:
+        """Posteriors of images and one sample of each code."""
+        codes = self.model.encode(images)
+        return codes, reparameterize(codes.specified), reparameterize(codes.unspecified)
+
+    def terms(self, batch: list[Tensor]) -> dict[str, Callable[[], Tensor]]:
+        """Each term of encoder and decoder's objective, from the images on."""
+        anchor, partner, other, _, other_label = batch
+        weights = asdict(self.config.weights)
+
+        def own() -> Tensor:
+            codes, s, z = self.sampled(anchor)
+            return (
+                weights["reconstruction"]
+                * losses.reconstruction_loss(self.model.decode(s, z), anchor)
+                + weights["specified_kl"] * kl_to_standard_normal(codes.specified)
+                + weights["unspecified_kl"] * kl_to_standard_normal(codes.unspecified)
+            )
+
+        def with_partner() -> Tensor:
+            _, _, z = self.sampled(anchor)
+            _, s, _ = self.sampled(partner)
+            drawn = self.model.decode(s, z)
+            return weights["partner"] * losses.reconstruction_loss(drawn, anchor)
+
+        def adversarial() -> Tensor:
+            drawn = self.swapped(anchor, other)
+            logits = self.discriminator(drawn, other_label)
+            return weights["adversarial"] * losses.generator_loss(logits)
+
+        def adversarial_prior() -> Tensor:
+            drawn = self.restyled(other)
+            logits = self.discriminator(drawn, other_label)
+            return weights["adversarial_prior"] * losses.generator_loss(logits)
+
+        def confusion() -> Tensor:
+            _, _, z = self.sampled(anchor)
+            return weights["confusion"] * losses.confusion_loss(self.critic(z))
+
+        return {
+            "own": own,
+            "partner": with_partner,
+            "adversarial": adversarial,
+            "adversarial_prior": adversarial_prior,
+            "confusion": confusion,
+        }
+
+    def swapped(self, styles: Tensor, identities: Tensor) -> Tensor:
+        """Images in the style of the first and with the identity of the second."""
+        _, _, z = self.sampled(styles)
+        _, s, _ = self.sampled(identities)
+        return self.model.decode(s, z)
+
+    def restyled(self, identities: Tensor) -> Tensor:
+        """The identity of each image in a style from the prior."""
+        _, s, z = self.sampled(identities)
+        return self.model.decode(s, torch.randn_like(z))
+
+    def discriminator_loss(self, batch: list[Tensor]) -> Tensor:
+        """Real images against swapped, restyled and mislabelled ones."""
+        anchor, partner, other, label, other_label = batch
+        with torch.no_grad():
+            swapped, restyled = self.swapped(anchor, other), self.restyled(other)
+        real = self.discriminator(partner, label)
+        fake = [
+            self.discriminator(swapped, other_label),
+            self.discriminator(restyled, other_label),
+            self.discriminator(anchor, other_label),
+        ]
+        return losses.discriminator_loss(real, torch.cat(fake))
+
+    def critic_loss(self, batch: list[Tensor]) -> Tensor:
+        """Of the class guessed from the style of anchors."""
+        with torch.no_grad():
+            _, _, z = self.sampled(batch[0])
+        return losses.critic_loss(self.critic(z), batch[3])
+
+    def iterate(self) -> None:
+        """One batch: a step per term, then the adversaries'."""
+        batch = next(self.batches)
+        for term in self.terms(batch).values():
+            self._step("generator", term())
+        self._step("discriminator", self.discriminator_loss(batch))
+        for _ in range(self.config.critic_steps):
+            self._step("critic", self.critic_loss(batch))
+
+    def _step(self, player: str, loss: Tensor) -> None:
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+        loss.backward()
+        self.optimizers[player].step()
+
+
+class TorchUpsampling(Upsampling):
+    """The same layer by torch's own transposed convolution."""
+
+    forward = nn.ConvTranspose2d.forward  # type: ignore[assignment]
+
+
+class PlainDecoder(Decoder):
+    """The same network with its feature maps left in torch's contiguous layout."""
+
+    def forward(self, specified: Tensor, unspecified: Tensor) -> Tensor:
+        """As the decoder's."""
+        features = self.linear(torch.cat([specified, unspecified], dim=1))
+        return torch.sigmoid(self.trunk(features.view(-1, *self.shape)))
+
+
+def plain_images(root: str) -> datasets.MNIST:
+    """MNIST by torchvision, extracted in a folder of its own from the archives that are here.
+
+    Raises:
+        FileNotFoundError: the archives are not in ``data/raw/MNIST/raw``.
+    """
+    work = Path(root) / "MNIST/raw"
+    work.mkdir(parents=True)
+    for file, _ in datasets.MNIST.resources:
+        shutil.copyfile(ARCHIVES / file, work / file)
+    return datasets.MNIST(root, transform=transforms.ToTensor(), download=True)
+
+
+def run() -> list[Result]:
+    """Measures on MNIST."""
+    structure, config = configs()
+    ours = trainer(Trainer)
+    with tempfile.TemporaryDirectory() as root:
+        plain = PlainTrainer(structure, config, Triplets(plain_images(root)))
+        torch.use_deterministic_algorithms(False)
+
+        def several(step: Callable[[], object]) -> Callable[[], None]:
+            def run_them() -> None:
+                for _ in range(ITERATIONS):
+                    step()
+
+            return run_them
+
+        times = side_by_side(
+            {"plain": several(plain.iterate), "ours": several(ours.train_step)}, ROUNDS
+        )
+    rates = {name: config.pairs * ITERATIONS / taken for name, taken in times.items()}
+    return [
+        Result("pairs per second, plain implementation", rates["plain"]),
+        Result("pairs per second, this one", rates["ours"]),
+        Result("ratio", rates["ours"] / rates["plain"], target=(">=", 6.0)),
+    ]

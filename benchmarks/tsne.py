@@ -1,0 +1,73 @@
+"""t-SNE of 10,000 codes against scikit-learn's, in time and in what the picture keeps.
+
+Both lay out the means of the unspecified code of the test images, standardised, under the
+default run's perplexity and seed. Trustworthiness (Venna & Kaski, 2001): that neighbours in the
+picture are neighbours among the codes. 10-nearest-neighbour preservation: the share of a code's
+ten nearest that are among its point's ten nearest.
+"""
+
+import numpy as np
+from sklearn.manifold import TSNE, trustworthiness
+from sklearn.neighbors import NearestNeighbors
+
+from benchmarks.defaults import configured
+from benchmarks.measure import Result, seconds
+from pipeline.artifacts import read_codes
+from vaegan.embedding import standardise, tsne
+
+NEIGHBOURS = 10
+ROUNDS = 3
+
+
+def preservation(codes: np.ndarray, points: np.ndarray) -> float:
+    """Share of each code's nearest neighbours that are its point's nearest neighbours too."""
+    near = [
+        NearestNeighbors(n_neighbors=NEIGHBOURS).fit(x).kneighbors(return_distance=False)
+        for x in (codes, points)
+    ]
+    shared = [len(np.intersect1d(a, b)) for a, b in zip(*near, strict=True)]
+    return float(np.mean(shared)) / NEIGHBOURS
+
+
+def run() -> list[Result]:
+    """Measures on the codes of the test images, in turn."""
+    params, _, _ = configured()
+    settings = params.visualize
+    raw = np.array(read_codes("test")["unspecified_mean"])
+    codes = standardise(raw)
+    points: dict[str, list[np.ndarray]] = {"sklearn": [], "ours": []}
+    times: dict[str, list[float]] = {"sklearn": [], "ours": []}
+
+    def theirs() -> None:
+        embedding = TSNE(perplexity=settings.tsne_perplexity, random_state=settings.seed)
+        points["sklearn"].append(embedding.fit_transform(codes))
+
+    def ours() -> None:
+        threads = settings.threads
+        points["ours"].append(tsne(raw, settings.tsne_perplexity, settings.seed, threads))
+
+    for _ in range(ROUNDS):
+        times["sklearn"].append(seconds(theirs))
+        times["ours"].append(seconds(ours))
+    taken = {name: float(np.median(values)) for name, values in times.items()}
+    trust = {n: trustworthiness(codes, p[0], n_neighbors=NEIGHBOURS) for n, p in points.items()}
+    kept = {name: preservation(codes, p[0]) for name, p in points.items()}
+    same = all(np.array_equal(p, points["ours"][0]) for p in points["ours"])
+    count, dims = codes.shape
+    return [
+        Result(f"scikit-learn's default, {count:,} x {dims}", taken["sklearn"], "s"),
+        Result("this project's", taken["ours"], "s"),
+        Result("time, ours / scikit-learn's", taken["ours"] / taken["sklearn"], "", ("<=", 0.6)),
+        Result("trustworthiness, scikit-learn's", float(trust["sklearn"])),
+        Result(
+            "trustworthiness, ours less scikit-learn's",
+            float(trust["ours"] - trust["sklearn"]),
+            "",
+            (">=", 0.0),
+        ),
+        Result("10-nearest-neighbour preservation, scikit-learn's", kept["sklearn"]),
+        Result(
+            "the same, ours less scikit-learn's", kept["ours"] - kept["sklearn"], "", (">=", 0.0)
+        ),
+        Result("same seed, same picture (1: yes)", float(same), "", (">=", 1.0)),
+    ]
