@@ -3,7 +3,8 @@
 A stage's start is the time from the start of its process to its first useful work, imports and
 the opening of its MLflow run included, in a store that exists. Tracking is switched between
 on, off and on with a store that takes 0.2 s for each call, report by report in one
-training; reports come five times as often as in the default run, so what it costs is overstated.
+training. To be seen above the noise, reports come five times as often as in the default run; what
+a report costs is then set against the steps that lie between two reports there.
 """
 
 import functools
@@ -47,7 +48,7 @@ sys.exit(module.main())
 """
 MODES = ("on", "off", "slow")
 CALL_SECONDS = 0.2  # of the slow store
-STEPS, ROUNDS = 50, 32
+STEPS, ROUNDS = 50, 14
 INSIDE = threading.local()  # whether this thread is in a method of the store
 
 
@@ -164,31 +165,34 @@ def switched(alternating: Alternating) -> Iterator[None]:
     tracking.reporting, train.sample_grid = before, grid
 
 
-def tracking_costs() -> dict[str, float]:
-    """Median seconds of the steps after a report, by how it was tracked."""
-    _, dataset, _ = configured()
+def tracking_losses() -> dict[str, float]:
+    """Share of the default run's throughput that is lost to tracking, by how it is tracked."""
+    params, dataset, _ = configured()
     steps = STEPS * (len(MODES) * ROUNDS + 3)
     alternating = trainer(Alternating, steps=steps, report_every=STEPS)
     with in_own_store(dataset) as (checkpoints, samples), switched(alternating):
         train.run_training(alternating, checkpoints, samples)
-    return {mode: statistics.median(times[1:]) for mode, times in alternating.times.items()}
+    median = {mode: statistics.median(times[1:]) for mode, times in alternating.times.items()}
+    between_reports = median["off"] * params.train.report_every / STEPS
+    costs = {mode: median[mode] - median["off"] for mode in MODES}
+    return {mode: cost / (between_reports + cost) for mode, cost in costs.items()}
 
 
 def run() -> list[Result]:
     """Measures in the repository, after ``dvc repro``."""
     idle = nothing_to_do()
     starts = stage_starts()
-    times = tracking_costs()
+    losses = tracking_losses()
     return [
         Result("`dvc repro` with nothing to do", idle, "s", ("<=", 3.0)),
         *(
             Result(f"start of {stage} to its first work", taken, "s", ("<=", 4.0))
             for stage, taken in starts.items()
         ),
-        Result("throughput lost to tracking", 1 - times["off"] / times["on"], "", ("<=", 0.02)),
+        Result("throughput lost to tracking", losses["on"], "", ("<=", 0.02)),
         Result(
             "throughput lost to tracking in a store of 0.2 s a call",
-            1 - times["off"] / times["slow"],
+            losses["slow"],
             "",
             ("<=", 0.02),
         ),
