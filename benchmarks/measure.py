@@ -3,6 +3,7 @@
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -90,15 +91,13 @@ def _status(field: str) -> int:
 
 def machine() -> dict[str, Any]:
     """The machine and the versions that decide about speed."""
-    names = [
-        line.split(":", 1)[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
+    described = Path("/proc/cpuinfo")  # Linux only
+    lines = described.read_text().splitlines() if described.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     capabilities = [name for name, have in torch.cpu.get_capabilities().items() if have is True]
     return {
         "cpu": names[0] if names else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "instructions": sorted(n for n in capabilities if n in ("avx2", "avx512_f") or "bf16" in n),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
