@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.defaults import configured
 from benchmarks.measure import Result, side_by_side
-from pipeline.artifacts import MODEL, SPLITS, write_codes
+from pipeline.artifacts import MODEL, write_codes
 from pipeline.encode import encode_split
 from vaegan.devices import to_channels_last
 from vaegan.model import DisentanglingVAE
@@ -25,8 +25,7 @@ def run() -> list[Result]:
     params, dataset, device = configured()
     size = params.encode.batch_size
     model = to_channels_last(DisentanglingVAE.load(MODEL, device))
-    splits = [(split, getattr(dataset, split)) for split in SPLITS]
-    count = sum(len(data) for _, data in splits)
+    count = sum(map(len, dataset.splits.values()))
     batch = torch.rand(size, *dataset.train.image_shape, device=device)
     batch = batch.contiguous(memory_format=torch.channels_last)
 
@@ -40,7 +39,7 @@ def run() -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
 
         def real() -> None:
-            for split, data in splits:
+            for split, data in dataset.splits.items():
                 batches = encode_split(model, data, size, device)
                 write_codes(split, batches, len(data), Path(folder))
 

@@ -29,7 +29,7 @@ from torchvision import datasets
 from torchvision.transforms.v2 import functional as transform
 
 from benchmarks.measure import Memory, Result
-from pipeline.artifacts import MODEL, PREPARED, SPLITS, Dataset, read_dataset, write_codes
+from pipeline.artifacts import MODEL, PREPARED, Dataset, read_dataset, write_codes
 from pipeline.encode import encode_split
 from pipeline.params import Params, load_params
 from vaegan.devices import to_channels_last
@@ -74,7 +74,7 @@ def write_archives(data: Dataset, factor: int, folder: Path) -> list[tuple[str, 
             path = folder / f"{prefix}-{kind}-idx{len(lengths)}-ubyte.gz"
             with gzip.open(path, "wb", compresslevel=1) as file:
                 file.write(
-                    bytes([0, 0, 8, len(lengths)]) + struct.pack(f">{len(lengths)}i", *lengths)
+                    bytes([0, 0, 8, len(lengths)]) + struct.pack(f">{len(lengths)}I", *lengths)
                 )
                 for block in blocks:
                     file.write(block.tobytes())
@@ -145,8 +145,7 @@ def encode_seconds(dataset: Dataset, params: Params) -> float:
     model = to_channels_last(DisentanglingVAE.load(MODEL))
 
     def all_splits() -> None:
-        for split in SPLITS:
-            data = getattr(dataset, split)
+        for split, data in dataset.splits.items():
             batches = encode_split(model, data, params.encode.batch_size, torch.device("cpu"))
             write_codes(split, batches, len(data))
 
@@ -172,8 +171,8 @@ def train(dataset: Dataset, params: Params) -> float:
 
 
 def images(dataset: Dataset) -> int:
-    """Of both splits."""
-    return len(dataset.train) + len(dataset.test)
+    """Of all splits."""
+    return sum(map(len, dataset.splits.values()))
 
 
 def child(stage: str) -> None:

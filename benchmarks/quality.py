@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.defaults import configured, in_own_store, trainer, wait_until_logged
 from benchmarks.measure import BEGUN, LATEST, Result
-from pipeline.artifacts import SPLITS, Dataset
+from pipeline.artifacts import Dataset
 from pipeline.encode import encode_split
 from pipeline.evaluate import Arrays, image_metrics, probe_metrics
 from pipeline.params import EvaluateParams
@@ -40,8 +40,8 @@ def quality(
     """The metrics of ``evaluate`` for a model as it is."""
     device = next(model.parameters()).device
     codes: dict[str, Arrays] = {}
-    for split in SPLITS:
-        batches = list(encode_split(model, getattr(dataset, split), 1000, device))
+    for split, data in dataset.splits.items():
+        batches = list(encode_split(model, data, 1000, device))
         codes[split] = {k: np.concatenate([batch[k] for batch in batches]) for k in batches[0]}
     probes = probe_metrics(codes["train"], codes["test"], params)
     return probes | image_metrics(model, judge, dataset.test.images, codes["test"], params)

@@ -5,12 +5,13 @@ name only when it is whole.
 """
 
 import hashlib
+import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -29,7 +30,7 @@ CODES = Path("codes")
 CURVES = Path("reports/curves.csv")
 METRICS = Path("reports/metrics.json")
 FIGURES = Path("reports/figures")
-SPLITS = ("train", "test")
+SPLITS = ("train", "validation", "test")  # the second one only if it was asked for
 
 
 class ArtifactError(ValueError):
@@ -126,12 +127,15 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 class RowWriter:
-    """Appends rows to an open ``.npy`` file of a known number of them."""
+    """Appends rows to an open ``.npy`` file of a known number; ``digest`` is its SHA-256."""
 
     def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self.file, self.shape, self.dtype, self.rows = file, shape, dtype, 0
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-        np.lib.format.write_array_header_1_0(file, header | {"shape": shape})
+        begin = io.BytesIO()
+        np.lib.format.write_array_header_1_0(begin, header | {"shape": shape})
+        self.digest = hashlib.sha256(begin.getvalue())
+        file.write(begin.getvalue())
 
     def append(self, rows: np.ndarray) -> None:
         """Writes the next rows.
@@ -145,7 +149,9 @@ class RowWriter:
                 f"rows {rows.dtype} {rows.shape} do not go on from row {self.rows} "
                 f"of an array {self.dtype} {self.shape}"
             )
-        self.file.write(np.ascontiguousarray(rows).data)
+        content = np.ascontiguousarray(rows).data
+        self.file.write(content)
+        self.digest.update(content)
         self.rows += len(rows)
 
 
@@ -190,13 +196,23 @@ class Dataset:
     """The prepared data set.
 
     Attributes:
-        train, test: The two splits, memory-mapped.
+        splits: By name, memory-mapped; "train" and "test", and "validation" if some training
+            images were held out.
         description: Content of ``dataset.json``; ``name`` is of the data set really used.
     """
 
-    train: LabelledImages
-    test: LabelledImages
+    splits: dict[str, LabelledImages]
     description: dict[str, Any]
+
+    @property
+    def train(self) -> LabelledImages:
+        """Images to learn from."""
+        return self.splits["train"]
+
+    @property
+    def test(self) -> LabelledImages:
+        """Images to judge by, in the end."""
+        return self.splits["test"]
 
     @property
     def name(self) -> str:
@@ -204,38 +220,100 @@ class Dataset:
         return self.description["name"]
 
 
-def write_dataset(
-    splits: dict[str, LabelledImages], about: dict[str, Any], folder: Path = PREPARED
-) -> None:
+@dataclass(frozen=True)
+class Split:
+    """Labelled images that are read as they are written: no more than a few are in memory.
+
+    Attributes:
+        labels: int64 (N,).
+        image_shape: (C, H, W).
+        class_count: Number of classes.
+        blocks: Gives the images anew with each call, uint8 (B, C, H, W), N in all.
+    """
+
+    labels: np.ndarray
+    image_shape: tuple[int, int, int]
+    class_count: int
+    blocks: Callable[[], Iterator[np.ndarray]]
+
+    @classmethod
+    def of(cls, data: LabelledImages) -> "Split":
+        """Images that are in memory."""
+        return cls(data.labels, data.image_shape, data.class_count, lambda: iter([data.images]))
+
+    def only(self, kept: np.ndarray) -> "Split":
+        """The images, in their order, where ``kept``, bool (N,), is true."""
+
+        def blocks() -> Iterator[np.ndarray]:
+            start = 0
+            for block in self.blocks():
+                yield block[kept[start : start + len(block)]]
+                start += len(block)
+
+        return Split(self.labels[kept], self.image_shape, self.class_count, blocks)
+
+
+def write_dataset(splits: dict[str, Split], about: dict[str, Any], folder: Path = PREPARED) -> None:
     """Writes the arrays of each split and ``dataset.json``, in that order.
 
-    An old ``dataset.json`` goes first, so that it never describes a mixture of two data sets.
+    The arrays take their names when all of them are whole; an old ``dataset.json`` goes before
+    that, so that it never describes a mixture of two data sets, and a split that is not among
+    the new ones after it.
 
     Args:
-        splits: By name, "train" and "test".
+        splits: By name, "train" and "test", perhaps "validation".
         about: What else ``dataset.json`` holds: name, source, licence, class names.
         folder: Where to.
+
+    Raises:
+        ValueError: a split gives other than as many images as it has labels.
     """
     described = {}
-    (folder / "dataset.json").unlink(missing_ok=True)
-    for split, data in splits.items():
-        arrays = {"images": data.images, "labels": data.labels}
-        for name, array in arrays.items():
-            write_array(folder / split / f"{name}.npy", array)
-        counts = np.bincount(data.labels, minlength=data.class_count)
-        described[split] = {
-            "images": len(data),
-            "class_counts": counts.tolist(),
-            "arrays": {
-                name: {
-                    "shape": list(array.shape),
-                    "dtype": str(array.dtype),
-                    "sha256": sha256(folder / split / f"{name}.npy"),
-                }
-                for name, array in arrays.items()
-            },
-        }
+    with _removed_if_empty(folder, *(folder / split for split in splits)), ExitStack() as stack:
+        for split, data in splits.items():
+            LabelledImages(  # its checks
+                np.empty((len(data.labels), 0, 0, 0), np.uint8), data.labels, data.class_count
+            )
+            shapes = {
+                "images": ((len(data.labels), *data.image_shape), np.dtype(np.uint8)),
+                "labels": (data.labels.shape, data.labels.dtype),
+            }
+            writers = {
+                name: stack.enter_context(array_writer(folder / split / f"{name}.npy", *of))
+                for name, of in shapes.items()
+            }
+            for block in data.blocks():
+                writers["images"].append(block)
+            writers["labels"].append(data.labels)
+            counts = np.bincount(data.labels, minlength=data.class_count)
+            described[split] = {
+                "images": len(data.labels),
+                "class_counts": counts.tolist(),
+                "arrays": {
+                    name: {
+                        "shape": list(shapes[name][0]),
+                        "dtype": str(shapes[name][1]),
+                        "sha256": writer.digest.hexdigest(),
+                    }
+                    for name, writer in writers.items()
+                },
+            }
+        (folder / "dataset.json").unlink(missing_ok=True)
+    for split in set(SPLITS) - set(splits):
+        shutil.rmtree(folder / split, ignore_errors=True)
     write_json(folder / "dataset.json", about | {"splits": described})
+
+
+@contextmanager
+def _removed_if_empty(*folders: Path) -> Iterator[None]:
+    """Where the body fails, leaves no folder behind that it made and did not fill."""
+    try:
+        yield
+    except BaseException:
+        for folder in reversed(folders):
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def read_dataset(folder: Path = PREPARED) -> Dataset:
@@ -246,7 +324,7 @@ def read_dataset(folder: Path = PREPARED) -> Dataset:
     """
     description = read_json(folder / "dataset.json")
     splits = {}
-    for split in SPLITS:
+    for split in described_splits(folder, description):
         images, labels = (
             read_array(folder / split / f"{name}.npy") for name in ("images", "labels")
         )
@@ -254,7 +332,22 @@ def read_dataset(folder: Path = PREPARED) -> Dataset:
             splits[split] = LabelledImages(images, labels, len(description["class_names"]))
         except (ValueError, KeyError) as error:
             raise ArtifactError(f"{folder / split}: {error}") from error
-    return Dataset(splits["train"], splits["test"], description)
+    return Dataset(splits, description)
+
+
+def described_splits(folder: Path, description: dict[str, Any]) -> list[str]:
+    """The names of the splits that ``dataset.json`` describes.
+
+    Raises:
+        ArtifactError: "train" or "test" is not among them, or there is an unknown one.
+    """
+    names = list(description.get("splits", ()))
+    if not {"train", "test"} <= set(names) <= set(SPLITS):
+        raise ArtifactError(
+            f"{folder / 'dataset.json'} describes the splits {names}, "
+            "expected train, test and perhaps validation"
+        )
+    return names
 
 
 CODE_ARRAYS = ("specified_mean", "specified_std", "unspecified_mean", "unspecified_std", "labels")

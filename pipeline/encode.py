@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pipeline import tracking
-from pipeline.artifacts import MODEL, SPLITS, Dataset, read_dataset, write_codes
+from pipeline.artifacts import MODEL, Dataset, read_dataset, write_codes
 from pipeline.params import EncodeParams
 from pipeline.stage import run_stage
 from vaegan.data import LabelledImages, as_tensor, to_unit_range
@@ -50,8 +50,7 @@ def encode(dataset: Dataset, params: EncodeParams) -> None:
     device = resolve_device(params.device)
     model = to_channels_last(DisentanglingVAE.load(MODEL, device))
     with tracking.model_run(dataset, params, "encode"):
-        for split in SPLITS:
-            data = getattr(dataset, split)
+        for split, data in dataset.splits.items():
             write_codes(split, encode_split(model, data, params.batch_size, device), len(data))
             print(f"encoded {len(data)} {split} images of {dataset.name}")
 

@@ -50,6 +50,8 @@ class PrepareParams(Section):
     """What to take when the data set is neither on disk nor reachable; none: an error."""
     download_timeout: Annotated[float, Field(gt=0, le=3600)]
     """Seconds without a new byte after which a download is given up."""
+    validation_size: Annotated[int, Field(ge=0)]
+    """Training images held out, to choose parameters by without looking at test images."""
 
 
 class CodeParams(Section):

@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.artifacts import (
     PREPARED,
     Dataset,
@@ -25,6 +27,8 @@ from pipeline.sources import (
     load_embedded_digits,
 )
 from pipeline.stage import run_stage
+from vaegan.data import stratified_subset
+from vaegan.rng import numpy_rng
 
 RAW = Path("data/raw")
 
@@ -73,14 +77,40 @@ def prepare(params: PrepareParams, raw: Path, folder: Path = PREPARED) -> Datase
     """
     with tempfile.TemporaryDirectory(prefix="prepare-") as work:
         name, splits = _load(params, raw, Path(work))
+        splits = hold_out(splits, params.validation_size)
         archives = dict(ARCHIVED[name].resources) if name in ARCHIVED else {}
         about = {"name": name, "requested": params.dataset, **ABOUT[name], "archives": archives}
         write_dataset(splits, about, folder)
     return read_dataset(folder)
 
 
+def hold_out(splits: Splits, size: int) -> Splits:
+    """Moves ``size`` training images, classes in their own proportions, to "validation".
+
+    Always the same ones, so that all that is chosen by them is chosen by the same.
+
+    Raises:
+        ValueError: that would leave no image to train on.
+    """
+    if not size:
+        return splits
+    train = splits["train"]
+    if size >= len(train.labels):
+        raise ValueError(
+            f"prepare.validation_size: got {size}, expected fewer than the "
+            f"{len(train.labels)} training images"
+        )
+    held_out = np.zeros(len(train.labels), bool)
+    held_out[stratified_subset(train.labels, size, numpy_rng(0, "validation"))] = True
+    return {
+        "train": train.only(~held_out),
+        "validation": train.only(held_out),
+        "test": splits["test"],
+    }
+
+
 def _load(params: PrepareParams, raw: Path, work: Path) -> tuple[str, Splits]:
-    """The images, mapped from ``work``, and the name of the data set that they really are of."""
+    """The images, read from ``work``, and the name of the data set that they really are of."""
     if params.dataset == "digits":
         return "digits", load_embedded_digits()
     try:
@@ -107,10 +137,8 @@ def main() -> int:
 def _main(params: PrepareParams) -> None:
     dataset = prepare(params, repository() / RAW)
     shape = "x".join(map(str, dataset.train.image_shape))
-    print(
-        f"{PREPARED}: {dataset.name}, {len(dataset.train)} images to train on and "
-        f"{len(dataset.test)} to test on, {shape}"
-    )
+    counts = ", ".join(f"{len(data)} {split}" for split, data in dataset.splits.items())
+    print(f"{PREPARED}: {dataset.name}, images of {shape}: {counts}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from torch.nn.functional import interpolate
 from torchvision import datasets
 from torchvision.datasets.utils import calculate_md5, check_integrity
 
-from pipeline.artifacts import whole_file
+from pipeline.artifacts import Split, whole_file
 from pipeline.download import download
 from vaegan.data import LabelledImages
 
@@ -26,7 +27,9 @@ ARCHIVED: dict[str, type[datasets.MNIST]] = {
 CLASS_COUNT = 10
 DIGITS_SPLIT_SEED = 0
 
-Splits = dict[str, LabelledImages]
+Splits = dict[str, Split]
+
+BLOCK = 1 << 22  # bytes of images in memory at a time
 
 
 class ArchiveError(ValueError):
@@ -47,13 +50,13 @@ def load_archives(name: str, raw: Path, work: Path, patience: float) -> Splits:
     Args:
         name: Key of ``ARCHIVED``.
         raw: Folder of torchvision's layout: the archives lie in ``<class>/raw`` below it.
-        work: An empty folder, to be kept as long as the images are used: they are mapped from it.
+        work: An empty folder, to be kept until the images are read: they are unpacked from it.
         patience: Seconds without a new byte after which a mirror is given up. M mirrors that
             never answer cost M * patience, and a few seconds each for starting the child.
 
     Raises:
         ArchiveError: an archive on disk has a wrong checksum, or does not hold what it should;
-            it is left as it is.
+            it is left as it is. What follows the header is looked at as it is read.
         UnavailableError: archives are missing and no mirror gave them.
     """
     kind = ARCHIVED[name]
@@ -69,36 +72,62 @@ def load_archives(name: str, raw: Path, work: Path, patience: float) -> Splits:
                 f"{name} needs {needed} in {kept}; neither there nor to be downloaded: "
                 f"{lacking} ({error})"
             ) from error
-    return {
-        split: LabelledImages(
-            _decode(work / f"{prefix}-images-idx3-ubyte.gz", 3)[:, None],
-            _decode(work / f"{prefix}-labels-idx1-ubyte.gz", 1).astype(np.int64),
-            CLASS_COUNT,
-        )
-        for split, prefix in (("train", "train"), ("test", "t10k"))
-    }
+    return {split: _split(work, prefix) for split, prefix in (("train", "train"), ("test", "t10k"))}
 
 
-def _decode(archive: Path, rank: int) -> np.ndarray:
-    """Extracts a gzipped IDX file beside it and maps its array; nothing is held in memory.
+def _split(folder: Path, prefix: str) -> Split:
+    """One split of MNIST's layout, its images unpacked as they are read."""
+    labels = np.concatenate(list(_blocks(folder / f"{prefix}-labels-idx1-ubyte.gz", 1)))
+    images = folder / f"{prefix}-images-idx3-ubyte.gz"
+    _, height, width = _lengths(images, 3)
+    return Split(
+        labels.astype(np.int64),
+        (1, height, width),
+        CLASS_COUNT,
+        lambda: (block[:, None] for block in _blocks(images, 3)),
+    )
 
-    IDX: two zero bytes, 8 for uint8, the rank, each length as big-endian int32, the values.
+
+def _lengths(archive: Path, rank: int) -> tuple[int, ...]:
+    """The shape of the array in a gzipped IDX file.
+
+    IDX: two zero bytes, 8 for uint8, the rank, each length as big-endian uint32, the values.
 
     Raises:
-        ArchiveError: it is not an array of bytes of that rank, or its size is another.
+        ArchiveError: it is not an array of bytes of that rank.
     """
-    path, start = archive.with_suffix(""), 4 + 4 * rank
-    with gzip.open(archive) as packed, path.open("wb") as unpacked:
-        shutil.copyfileobj(packed, unpacked, 1 << 20)
-    with path.open("rb") as file:
-        header = file.read(start)
-    shape = struct.unpack(f">{rank}i", header[4:]) if len(header) == start else ()
-    if header[:4] != bytes([0, 0, 8, rank]) or path.stat().st_size != start + math.prod(shape):
-        raise ArchiveError(
-            f"{archive.name} does not hold an IDX array of bytes of rank {rank}: its header is "
-            f"{header.hex()}, its size {path.stat().st_size} bytes"
-        )
-    return np.memmap(path, np.uint8, "c", offset=start, shape=shape)
+    with gzip.open(archive) as packed:
+        header = packed.read(4 + 4 * rank)
+    if len(header) < 4 + 4 * rank or header[:4] != bytes([0, 0, 8, rank]):
+        raise ArchiveError(_unlike_idx(archive, rank, f"its header is {header.hex()}"))
+    return struct.unpack(f">{rank}I", header[4:])
+
+
+def _blocks(archive: Path, rank: int) -> Iterator[np.ndarray]:
+    """The rows of a gzipped IDX file, uint8 (B, ...), a few megabytes at a time.
+
+    Raises:
+        ArchiveError: it is not an array of bytes of that rank, or has more or fewer bytes than
+            its header says.
+    """
+    lengths = _lengths(archive, rank)
+    size, left = math.prod(lengths[1:]), lengths[0]
+    rows = max(1, BLOCK // max(1, size))
+    with gzip.open(archive) as packed:
+        packed.read(4 + 4 * rank)
+        while left:
+            wanted = min(rows, left)
+            content = packed.read(wanted * size)
+            if len(content) < wanted * size:
+                raise ArchiveError(_unlike_idx(archive, rank, f"it ends before the {lengths}"))
+            yield np.frombuffer(content, np.uint8).reshape(wanted, *lengths[1:])
+            left -= wanted
+        if packed.read(1):
+            raise ArchiveError(_unlike_idx(archive, rank, f"it goes on after the {lengths}"))
+
+
+def _unlike_idx(archive: Path, rank: int, reason: str) -> str:
+    return f"{archive.name} does not hold an IDX array of bytes of rank {rank}: {reason}"
 
 
 def _copy_verified(archives: dict[str, str], kept: Path, work: Path) -> dict[str, str]:
@@ -154,6 +183,6 @@ def load_embedded_digits() -> Splits:
         np.arange(len(labels)), test_size=0.2, random_state=DIGITS_SPLIT_SEED, stratify=labels
     )
     return {
-        split: LabelledImages(images[place], labels[place], CLASS_COUNT)
+        split: Split.of(LabelledImages(images[place], labels[place], CLASS_COUNT))
         for split, place in zip(("train", "test"), places, strict=True)
     }

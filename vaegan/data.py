@@ -87,15 +87,18 @@ def stratified_subset(labels: np.ndarray, count: int, rng: np.random.Generator) 
         rng: Source of the choice.
 
     Returns:
-        int64 (M,), sorted, without repetition; M is within the number of classes of ``count``.
+        int64 (min(count, N),), sorted, without repetition; the share of a class is exact to
+        one image.
     """
     if count >= len(labels):
         return np.arange(len(labels), dtype=np.int64)
-    chosen = []
-    for c in np.unique(labels):
-        members = np.flatnonzero(labels == c)
-        share = max(1, round(count * len(members) / len(labels)))
-        chosen.append(rng.choice(members, size=share, replace=False))
+    classes, sizes = np.unique(labels, return_counts=True)
+    shares, remainders = np.divmod(count * sizes, len(labels))
+    shares[np.argsort(-remainders, kind="stable")[: count - shares.sum()]] += 1
+    chosen = [
+        rng.choice(np.flatnonzero(labels == c), size=share, replace=False)
+        for c, share in zip(classes, shares, strict=True)
+    ]
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 

@@ -215,7 +215,7 @@ def test_the_plain_networks_are_laid_out_as_torch_does(model_config, training_co
 
 def test_larger_sets_hold_the_images_and_small_changes_of_them(tmp_path, bars, monkeypatch):
     monkeypatch.setattr(growth, "CHUNK", 64)
-    data = artifacts.Dataset(bars, bars, {})
+    data = artifacts.Dataset({"train": bars, "test": bars}, {})
     resources = growth.write_archives(data, 3, tmp_path / "archives")
     assert [file for file, _ in resources] == [
         file for file, _ in sources.ARCHIVED["mnist"].resources
@@ -228,9 +228,10 @@ def test_larger_sets_hold_the_images_and_small_changes_of_them(tmp_path, bars, m
     work = tmp_path / "work"
     work.mkdir()
     train = sources.load_archives("mnist", tmp_path / "raw", work, 1.0)["train"]
-    assert train.images.shape == (3 * 256, 1, 16, 16)
+    images = np.concatenate(list(train.blocks()))
+    assert images.shape == (3 * 256, 1, 16, 16)
     assert np.array_equal(train.labels, np.tile(bars.labels, 3))
-    first, second, third = train.images.reshape(3, 256, 1, 16, 16).astype(float)
+    first, second, third = images.reshape(3, 256, 1, 16, 16).astype(float)
     assert np.array_equal(first, bars.images)
     for other, reference in ((second, first), (third, first), (third, second)):
         assert not np.array_equal(other, reference)

@@ -13,7 +13,8 @@ def workspace(tmp_path, monkeypatch, bars, model_config):
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     about = {"name": "bars", "class_names": list("abcd"), "url": "https://example.org/bars"}
-    artifacts.write_dataset({"train": bars, "test": bars}, about)
+    bars_split = artifacts.Split.of(bars)
+    artifacts.write_dataset({"train": bars_split, "test": bars_split}, about)
     torch.manual_seed(0)
     DisentanglingVAE(model_config).eval().save(artifacts.MODEL, {"params": {"train.lr": 0.1}})
     before = mlflow.get_tracking_uri()

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from pipeline import artifacts
-from pipeline.artifacts import ArtifactError, whole_file, whole_folder
+from pipeline.artifacts import ArtifactError, Split, whole_file, whole_folder
 from vaegan.data import LabelledImages
 
 
@@ -46,8 +46,8 @@ def test_json_with_nan_is_refused(tmp_path):
 def dataset(tmp_path, bars: LabelledImages) -> None:
     about = {"name": "bars", "class_names": list("abcd")}
     splits = {
-        "train": LabelledImages(bars.images[:200], bars.labels[:200], 4),
-        "test": LabelledImages(bars.images[200:], bars.labels[200:], 4),
+        "train": Split.of(LabelledImages(bars.images[:200], bars.labels[:200], 4)),
+        "test": Split.of(LabelledImages(bars.images[200:], bars.labels[200:], 4)),
     }
     artifacts.write_dataset(splits, about, tmp_path)
 

@@ -149,8 +149,12 @@ def silent() -> Iterator[SilentServer]:
     server.listener.close()
 
 
-def params(dataset: str = "mnist", fallback: str = "none", timeout: float = 30.0) -> PrepareParams:
-    return PrepareParams(dataset=dataset, fallback=fallback, download_timeout=timeout)
+def params(
+    dataset: str = "mnist", fallback: str = "none", timeout: float = 30.0, held_out: int = 0
+) -> PrepareParams:
+    return PrepareParams(
+        dataset=dataset, fallback=fallback, download_timeout=timeout, validation_size=held_out
+    )
 
 
 def put(archives: dict[str, bytes], raw: Path, kind: str = "MNIST") -> Path:
@@ -232,11 +236,20 @@ def test_other_data_sets_are_served_by_name(small_archives, tmp_path):
     "content",
     [
         bytes([0, 0, 8, 3]) + struct.pack(">3i", 30, 28, 28) + bytes(30 * 28 * 28 - 1),
+        bytes([0, 0, 8, 3]) + struct.pack(">3i", 30, 28, 28) + bytes(30 * 28 * 28 + 1),
+        bytes([0, 0, 8, 3]) + struct.pack(">3i", -1, 28, 28) + bytes(28 * 28),
         bytes([0, 0, 8, 1]) + struct.pack(">i", 30) + bytes(30),
         bytes([0, 0, 13, 3]) + struct.pack(">3i", 1, 28, 28) + bytes(28 * 28),
         b"x",
     ],
-    ids=["a byte short", "of another rank", "of floats", "no header"],
+    ids=[
+        "a byte short",
+        "a byte more",
+        "of negative length",
+        "of another rank",
+        "of floats",
+        "no header",
+    ],
 )
 def test_an_archive_of_the_right_sum_that_holds_no_such_array_is_refused(
     small_archives, tmp_path, monkeypatch, content
@@ -348,6 +361,28 @@ def test_digits_have_every_class_in_both_splits_and_the_same_bytes_each_time(tmp
     )
 
 
+def test_held_out_images_are_the_training_images_that_are_missing_there(small_archives, tmp_path):
+    put(small_archives, tmp_path / "raw")
+    before = stage.prepare(params(), tmp_path / "raw", tmp_path / "a").train.images.copy()
+
+    held_out = stage.prepare(params(held_out=10), tmp_path / "raw", tmp_path / "a")
+
+    parts = held_out.splits["train"], held_out.splits["validation"]
+    assert [np.bincount(data.labels).tolist() for data in parts] == [[2] * 10, [1] * 10]
+    together = np.concatenate([data.images for data in parts])
+    assert sorted(image.tobytes() for image in together) == sorted(i.tobytes() for i in before)
+    assert np.array_equal(held_out.test.images[:, 0], small_split("t10k", 20)[0])
+    stage.prepare(params(), tmp_path / "raw", tmp_path / "a")
+    assert not (tmp_path / "a/validation").exists()
+
+
+def test_holding_all_images_out_is_refused_before_anything_is_written(small_archives, tmp_path):
+    put(small_archives, tmp_path / "raw")
+    with pytest.raises(ValueError, match=r"validation_size: got 30, expected fewer than the 30"):
+        stage.prepare(params(held_out=30), tmp_path / "raw")
+    assert not Path("data/prepared").exists()
+
+
 def test_digits_are_the_original_ones_enlarged_each_once():
     bunch = load_digits()
     enlarged = np.stack(
@@ -359,7 +394,7 @@ def test_digits_are_the_original_ones_enlarged_each_once():
     splits = load_embedded_digits()
     found = []
     for data in splits.values():
-        for image, label in zip(data.images[:, 0], data.labels, strict=True):
+        for image, label in zip(next(data.blocks())[:, 0], data.labels, strict=True):
             distance = np.abs(enlarged - image).max(axis=(1, 2))
             found.append(int(distance.argmin()))
             assert distance.min() < 0.51  # rounding, and Pillow's single precision
@@ -473,7 +508,7 @@ def test_archives_are_looked_for_in_the_users_repository(
 
     assert read_dataset(copy / "data/prepared").name == "mnist"
     assert not (tmp_path / "repository/data/prepared").exists()
-    assert "30 images to train on and 20 to test on" in capsys.readouterr().out
+    assert "30 train, 20 test" in capsys.readouterr().out
 
 
 def test_wrong_parameters_stop_the_stage_before_it_touches_anything(tmp_path, capsys):
