@@ -4,6 +4,7 @@ Paths are relative to the folder that a stage runs in. Every file appears under 
 name only when it is whole.
 """
 
+import csv
 import hashlib
 import io
 import json
@@ -28,7 +29,9 @@ PREPARED = Path("data/prepared")
 MODEL = Path("models")
 CODES = Path("codes")
 CURVES = Path("reports/curves.csv")
+JUDGE = Path("judge")
 METRICS = Path("reports/metrics.json")
+SWAPS = Path("reports/swaps.csv")
 FIGURES = Path("reports/figures")
 SPLITS = ("train", "validation", "test")  # the second one only if it was asked for
 
@@ -350,6 +353,7 @@ def described_splits(folder: Path, description: dict[str, Any]) -> list[str]:
     return names
 
 
+SWAP_COLUMNS = ("style", "asked", "seen", "count")
 CODE_ARRAYS = ("specified_mean", "specified_std", "unspecified_mean", "unspecified_std", "labels")
 
 
@@ -391,6 +395,43 @@ def read_codes(split: str, folder: Path = CODES) -> dict[str, np.ndarray]:
         ArtifactError: a file is missing or damaged.
     """
     return {name: read_array(folder / split / f"{name}.npy") for name in CODE_ARRAYS}
+
+
+def write_swaps(matrices: dict[str, np.ndarray], class_names: list[str]) -> None:
+    """Writes how often swaps that should show one class showed another.
+
+    Args:
+        matrices: By kind of style, int64 (K, K); rows: the class asked for.
+        class_names: K.
+    """
+    with whole_file(SWAPS) as part, part.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(SWAP_COLUMNS)
+        for kind, matrix in matrices.items():
+            for asked, seen in np.ndindex(*matrix.shape):
+                count = int(matrix[asked, seen])
+                table.writerow([kind, class_names[asked], class_names[seen], count])
+
+
+def read_swaps(class_names: list[str]) -> dict[str, np.ndarray]:
+    """Reads what :func:`write_swaps` wrote.
+
+    Raises:
+        ArtifactError: the file is missing or is no such table.
+    """
+    places = {name: place for place, name in enumerate(class_names)}
+    matrices: dict[str, np.ndarray] = {}
+    try:
+        with SWAPS.open(newline="") as file:
+            for row in csv.DictReader(file):
+                kind, asked, seen, count = (row[name] for name in SWAP_COLUMNS)
+                matrix = matrices.setdefault(kind, np.zeros([len(places)] * 2, np.int64))
+                matrix[places[asked], places[seen]] = int(count)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{SWAPS} is missing: run the stage evaluate") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{SWAPS} is not a table of swaps: {error!r}") from error
+    return matrices
 
 
 def write_curves(curves: "pd.DataFrame", path: Path = CURVES) -> None:

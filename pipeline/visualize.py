@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,18 +19,58 @@ from pipeline.artifacts import (
     read_curves,
     read_dataset,
     read_json,
+    read_swaps,
     whole_folder,
     write_figure,
 )
 from pipeline.params import VisualizeParams
 from pipeline.stage import run_stage
-from vaegan import figures
+from vaegan import charts, figures
 from vaegan.data import first_per_class, stratified_subset, to_unit_range
 from vaegan.devices import configure_torch
 from vaegan.embedding import tsne
 from vaegan.model import DisentanglingVAE
 from vaegan.rng import numpy_rng
 
+# What the table of metrics shows, in words.
+HEADLINES = {
+    "class in z": {
+        "leakage/mean": "strongest probe on means",
+        "leakage/mean_bits": "bits on means",
+        "leakage/posterior": "strongest probe on mean and log-variance",
+        "leakage/sampled": "strongest probe on samples",
+        "leakage/unseen": "fitted on codes that the encoder never saw",
+        "leakage/chance": "chance: majority class",
+    },
+    "s": {
+        "specified/probe_accuracy": "class, linear probe",
+        "specified/retrieval_map": "retrieval, mean average precision",
+        "specified/style_r2": "style read from it, largest R\u00b2",
+    },
+    "swaps": {
+        "swap/identity_accuracy": "show the identity asked for",
+        "swap/style_source_rate": "show the style source's identity",
+        "swap/sampled_identity_accuracy": "identity, sampled style",
+        "swap/prior_identity_accuracy": "identity, style from the prior",
+        "swap/style_kept_slant": "slant kept (correlation)",
+        "swap/style_kept_thickness": "thickness kept",
+        "swap/style_kept_width": "width kept",
+    },
+    "images": {
+        "reconstruction/mse": "squared error per pixel",
+        "reconstruction/psnr": "PSNR, dB",
+        "reconstruction/ssim": "SSIM",
+        "distance/frechet_swap_prior": "Fr\u00e9chet distance, judge's features: prior styles",
+        "distance/frechet_real": "the same of two halves of real images",
+        "diversity/prior": "diversity, prior styles / real",
+    },
+    "z": {
+        "latent/active_units": "active units",
+        "latent/kl": "KL, nats",
+        "unspecified/style_r2": "style read from it, smallest R\u00b2",
+    },
+    "judge": {"judge/accuracy": "accuracy on real images"},
+}
 SWEEP_REACH = 3.0  # standard deviations to either side
 BORROWED = 8  # styles borrowed from other images, beside the sweeps
 GRID_COLUMNS = 8
@@ -137,12 +178,30 @@ def embedding_figure(drawing: Drawing) -> Figure:
     return figures.embedding(specified, unspecified, labels[rows], drawing.class_names, title)
 
 
+def metrics_figure(metrics: dict[str, Any]) -> Figure:
+    """The metrics that matter first, with their intervals."""
+    rows = []
+    for group, names in HEADLINES.items():
+        for name, words in names.items():
+            if name in metrics:
+                low, high = (metrics.get(f"interval/{name}_{end}") for end in ("low", "high"))
+                interval = None if low is None or high is None else (float(low), float(high))
+                rows.append((group, words, float(metrics[name]), interval))
+    title = f"{metrics['dataset']}, {metrics['split']} images: {metrics['verdict']}"
+    return charts.metric_table(rows, title)
+
+
 def draw_all(drawing: Drawing) -> Iterator[tuple[str, Figure]]:
     """All figures by name."""
     yield "reconstructions", reconstruction_figure(drawing)
     yield "swaps", swap_figure(drawing)
     yield "style_variation", style_figure(drawing)
     yield "tsne", embedding_figure(drawing)
+    title = f"What swaps of {drawing.name} show, in %, by where their style came from"
+    names = {"mean": "style of an image", "sampled": "sampled style", "prior": "prior"}
+    matrices = {names[kind]: matrix for kind, matrix in read_swaps(drawing.class_names).items()}
+    yield "swap_confusion", charts.confusion_matrices(matrices, drawing.class_names, title)
+    yield "metrics", metrics_figure(read_json(METRICS))
     curves = read_curves()
     yield (
         "adversarial_loss",

@@ -182,11 +182,11 @@ def adversarial_curves(curves: pd.DataFrame, class_count: int, title: str) -> Fi
         curves: A row per report, in order, with ``step``, the losses ``discriminator_loss``,
             ``adversarial_loss``, ``adversarial_prior_loss``, ``critic_loss`` and
             ``confusion_loss`` in nats, and ``discriminator_accuracy`` and ``critic_accuracy``
-            in [0, 1].
+            in [0, 1]. Those of terms that are off may be absent.
         class_count: K, the number of classes that the critic tells apart.
 
     Raises:
-        ValueError: a column is missing, or there is no row.
+        ValueError: there is no row, or no ``step``.
     """
     image_game = {
         "discriminator_loss": "discriminator",
@@ -213,10 +213,11 @@ def reconstruction_curves(curves: pd.DataFrame, title: str) -> Figure:
     Args:
         curves: A row per report, in order, with ``step``, ``reconstruction_loss`` and
             ``partner_loss`` (squared error of an image, summed over pixels, > 0), and
-            ``specified_kl_loss`` and ``unspecified_kl_loss`` in nats.
+            ``specified_kl_loss`` and ``unspecified_kl_loss`` in nats. Those of terms that are off
+            may be absent.
 
     Raises:
-        ValueError: a column is missing, or there is no row.
+        ValueError: there is no row, or no ``step``.
     """
     errors = {
         "reconstruction_loss": "from its own\ncodes",
@@ -279,10 +280,12 @@ def _draw_curves(
     axes: Axes, curves: pd.DataFrame, names: Mapping[str, str], title: str, unit: str
 ) -> None:
     """A line per column of ``names``, each named in a legend to the right of the axes."""
-    missing = {"step", *names} - set(curves.columns)
-    if missing or curves.empty:
+    if "step" not in curves or curves.empty:
         have = f"{len(curves)} rows of {list(curves.columns)}"
-        raise ValueError(f"curves must have rows, and lack {sorted(missing)}: {have}")
+        raise ValueError(f"curves must have rows and a column 'step', got {have}")
+    names = {column: name for column, name in names.items() if column in curves}
+    if not names:
+        title = f"{title} (these terms are off)"
     every = 1 + len(curves) // MARKED
     for (column, name), colour, marker in zip(names.items(), COLOURS, MARKERS, strict=False):
         line = axes.plot(curves["step"], curves[column], color=colour, label=name)[0]
@@ -290,7 +293,8 @@ def _draw_curves(
     axes.set_title(title, fontsize=11)
     axes.set_ylabel(unit)
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, fontsize=9)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, fontsize=9)
 
 
 def _check_images(name: str, images: np.ndarray, shape: tuple[int | None, ...]) -> None:

@@ -151,3 +151,19 @@ def test_the_repository_is_the_users_also_in_a_temporary_copy(tmp_path, monkeypa
     (tmp_path / "user").mkdir()
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "user"))
     assert artifacts.repository() == (tmp_path / "user").resolve()
+
+
+def test_swaps_come_back_by_kind_and_class(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    matrices = {"mean": np.array([[5, 1], [0, 7]]), "prior": np.array([[6, 0], [2, 5]])}
+    artifacts.write_swaps(matrices, ["a, b", "c"])
+    read = artifacts.read_swaps(["a, b", "c"])
+    assert {kind: matrix.tolist() for kind, matrix in read.items()} == {
+        kind: matrix.tolist() for kind, matrix in matrices.items()
+    }
+    artifacts.SWAPS.write_text("style,asked\nmean,a\n")
+    with pytest.raises(ArtifactError, match="not a table of swaps"):
+        artifacts.read_swaps(["a, b", "c"])
+    artifacts.SWAPS.unlink()
+    with pytest.raises(ArtifactError, match="missing"):
+        artifacts.read_swaps(["a", "b"])

@@ -89,3 +89,11 @@ def test_a_stratified_subset_keeps_the_proportions():
     assert np.bincount(labels[rows]).tolist() == [90, 10]
     assert len(set(rows.tolist())) == 100
     assert stratified_subset(labels, 5000, np.random.default_rng(0)).tolist() == list(range(1000))
+
+
+@pytest.mark.parametrize("count", [1, 7, 99, 500])
+def test_a_stratified_subset_has_exactly_the_size_asked_for(count):
+    labels = np.repeat([0, 1, 2], [333, 334, 334])
+    rows = stratified_subset(labels, count, np.random.default_rng(0))
+    assert len(rows) == count
+    assert np.ptp(np.bincount(labels[rows], minlength=3)) <= 1

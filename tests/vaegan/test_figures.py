@@ -326,16 +326,28 @@ def test_legends_stay_outside_the_data_and_one_report_is_seen(
             assert line.get_marker() != "None" or line.get_linestyle() == "--"
 
 
-@pytest.mark.parametrize("column", ["step", *CURVES])
-def test_a_missing_column_is_named(column: str) -> None:
-    table = curves().drop(columns=column)
-    first = CURVES.index("reconstruction_loss")
-    if column not in CURVES[first:]:
-        with pytest.raises(ValueError, match=f"lack .'{column}'"):
-            figures.adversarial_curves(table, 10, "")
-    if column not in CURVES[:first]:
-        with pytest.raises(ValueError, match=f"lack .'{column}'"):
-            figures.reconstruction_curves(table, "")
+def test_curves_without_steps_are_refused() -> None:
+    for draw in (adversarial_curves, figures.reconstruction_curves):
+        with pytest.raises(ValueError, match="a column 'step'"):
+            draw(curves().drop(columns="step"), "")
+
+
+@pytest.mark.parametrize("column", CURVES)
+def test_a_term_that_is_off_is_left_out_and_the_others_are_drawn(column: str) -> None:
+    drawn = set()
+    for draw in (adversarial_curves, figures.reconstruction_curves):
+        whole, less = draw(curves(), ""), draw(curves().drop(columns=column), "")
+        for before, after in zip(whole.axes, less.axes, strict=True):
+            drawn |= set(lines(before)) - set(lines(after))
+            assert set(lines(after)) <= set(lines(before))
+    assert len(drawn) == 1
+
+
+def test_a_panel_whose_terms_are_all_off_says_so() -> None:
+    table = curves().drop(columns=["critic_loss", "confusion_loss"])
+    figure = adversarial_curves(table, "")
+    assert "terms are off" in figure.axes[1].get_title()
+    figure.draw_without_rendering()
 
 
 def test_curves_without_a_report_are_refused() -> None:

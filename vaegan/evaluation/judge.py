@@ -3,6 +3,14 @@
 It sees real images only and shares neither weights nor layers with the model.
 """
 
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,6 +19,7 @@ from vaegan.data import LabelledImages, as_tensor, to_unit_range
 from vaegan.devices import to_channels_last
 from vaegan.rng import derive_seed, torch_rng
 
+WEIGHTS_FILE, DESCRIPTION_FILE = "weights.safetensors", "judge.json"
 BATCH = 128  # images per training step
 MAX_LR = 4e-3  # peak of the one-cycle schedule
 MAX_SHIFT = 2  # pixels by which a training image may move each way
@@ -26,6 +35,7 @@ class Judge(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int], class_count: int) -> None:
         super().__init__()
+        self.image_shape, self.class_count = image_shape, class_count
         layers: list[nn.Module] = []
         channels = image_shape[0]
         for width in (32, 64, 128):
@@ -37,13 +47,64 @@ class Judge(nn.Module):
             ]
             channels = width
         height, width = (size // 8 for size in image_shape[1:])
-        self.layers = nn.Sequential(
-            *layers, nn.Flatten(), nn.Linear(channels * height * width, class_count)
-        )
+        self.trunk = nn.Sequential(*layers)
+        self.classes = nn.Linear(channels * height * width, class_count)
 
     def forward(self, images: Tensor) -> Tensor:
         """Class logits, float32 (B, K)."""
-        return self.layers(images).float()
+        return self.classes(self.trunk(images).flatten(1)).float()
+
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits, and the features that distances are measured in.
+
+        The latter are the last convolution's, averaged over the image: float32 (B, 128).
+        """
+        maps = self.trunk(images)
+        return self.classes(maps.flatten(1)).float(), maps.mean(dim=(2, 3)).float()
+
+    def save(self, folder: Path, about: dict[str, Any]) -> None:
+        """Writes ``weights.safetensors`` and ``judge.json`` in a folder that exists.
+
+        Args:
+            folder: Where to.
+            about: What else the latter holds, as JSON values.
+        """
+        weights = {name: value.contiguous().cpu() for name, value in self.state_dict().items()}
+        content = safetensors.torch.save(weights)
+        (folder / WEIGHTS_FILE).write_bytes(content)
+        described = {
+            "image_shape": list(self.image_shape),
+            "class_count": self.class_count,
+            "weights_sha256": hashlib.sha256(content).hexdigest(),
+        }
+        text = json.dumps(described | about, indent=2, allow_nan=False)
+        (folder / DESCRIPTION_FILE).write_text(text + "\n")
+
+    @classmethod
+    def load(cls, folder: Path, device: str | torch.device = "cpu") -> tuple["Judge", str]:
+        """Reads what :meth:`save` wrote: the judge in eval mode, and its weights' SHA-256.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is damaged, or the two do not belong together.
+        """
+        try:
+            about = json.loads((folder / DESCRIPTION_FILE).read_text())
+            channels, height, width = about["image_shape"]
+            judge = cls((channels, height, width), about["class_count"])
+            digest = about["weights_sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{folder / DESCRIPTION_FILE} does not describe a judge: {error!r}"
+            ) from error
+        content = (folder / WEIGHTS_FILE).read_bytes()
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ValueError(
+                f"{folder / WEIGHTS_FILE} is not the file that {DESCRIPTION_FILE} describes: "
+                f"its SHA-256 is not {digest}"
+            )
+        judge.load_state_dict(safetensors.torch.load(content))
+        return judge.to(device).eval().requires_grad_(False), digest
 
 
 def train_judge(
@@ -91,16 +152,30 @@ def _shifted(images: Tensor, rng: torch.Generator) -> Tensor:
     return padded[..., dy : dy + height, dx : dx + width]
 
 
-def classify(judge: Judge, images: Tensor, batch_size: int = 1000) -> Tensor:
-    """The class that the judge sees in each image.
+@dataclass(frozen=True)
+class Seen:
+    """What the judge sees in N images.
+
+    Attributes:
+        classes: int64 (N,).
+        features: float32 (N, 128).
+    """
+
+    classes: np.ndarray
+    features: np.ndarray
+
+
+def look_at(judge: Judge, images: Tensor, batch_size: int = 1000) -> Seen:
+    """What the judge sees in images.
 
     Args:
         judge: In eval mode.
-        images: float32 (N, C, H, W) in [0, 1].
+        images: float32 (N, C, H, W) in [0, 1], on the judge's device.
         batch_size: Images per pass.
-
-    Returns:
-        int64 (N,).
     """
     with torch.inference_mode():
-        return torch.cat([judge(batch).argmax(dim=1) for batch in images.split(batch_size)])
+        seen = [judge.look(batch) for batch in images.split(batch_size)]
+    return Seen(
+        torch.cat([logits.argmax(dim=1) for logits, _ in seen]).cpu().numpy(),
+        torch.cat([features for _, features in seen]).cpu().numpy(),
+    )

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 Decode = Callable[[Tensor, Tensor], Tensor]
-Classify = Callable[[Tensor], Tensor]
 
 
 def cross_class_pairs(
@@ -39,34 +38,16 @@ def cross_class_pairs(
     return identities, styles
 
 
-def identity_accuracy(
-    decode: Decode,
-    classify: Classify,
-    specified: Tensor,
-    unspecified: Tensor,
-    labels: Tensor,
-    batch_size: int = 1000,
-) -> float:
-    """Share of drawn images in which a classifier sees the class of the specified code.
-
-    Args:
-        decode: Specified (B, S) and unspecified (B, Z) codes to images (B, C, H, W).
-        classify: Images to the classes seen, int64 (B,); independent of the model.
-        specified: float32 (N, S), whose identities should show.
-        unspecified: float32 (N, Z), from other images or from the prior.
-        labels: int64 (N,), the classes of the specified codes.
-        batch_size: Images drawn at a time.
-
-    Returns:
-        In [0, 1]; chance is the share of a class, about 0.1 for ten digits.
-    """
-    correct = 0
+def draw_all(
+    decode: Decode, specified: Tensor, unspecified: Tensor, batch_size: int = 1000
+) -> Tensor:
+    """Images drawn from codes (N, S) and (N, Z), a batch at a time: float32 (N, C, H, W)."""
     with torch.inference_mode():
-        for s, z, label in zip(
-            specified.split(batch_size),
-            unspecified.split(batch_size),
-            labels.split(batch_size),
-            strict=True,
-        ):
-            correct += int((classify(decode(s, z)) == label).sum())
-    return correct / len(labels)
+        batches = zip(specified.split(batch_size), unspecified.split(batch_size), strict=True)
+        return torch.cat([decode(s, z) for s, z in batches])
+
+
+def confusion(expected: np.ndarray, seen: np.ndarray, class_count: int) -> np.ndarray:
+    """How often each class was seen where each was expected, int64 (K, K); rows: expected."""
+    counts = np.bincount(expected * class_count + seen, minlength=class_count**2)
+    return counts.reshape(class_count, class_count)
