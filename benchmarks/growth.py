@@ -4,7 +4,8 @@ The larger sets are MNIST's images, each moved, turned and scaled a little, as a
 ``prepare`` reads like MNIST's own. Each stage runs in a process of its own. "Own memory" is
 the most that was resident without the pages of memory-mapped files, which the system takes
 back when it needs them. ``evaluate`` and ``visualize`` are capped by ``evaluate.test_images``,
-``linear_probe_images``, ``probe_images``, ``swaps``, ``visualize.tsne_images`` and so on.
+``probe_images``, ``swaps``, ``visualize.tsne_images`` and so on, the fit of the class
+transport by ``train.transport.images``.
 """
 
 import gzip
@@ -38,7 +39,7 @@ from vaegan.rng import numpy_rng
 from vaegan.training import Report, Trainer
 
 FACTORS = (1, 4, 16)
-STAGES = ("prepare", "train", "encode", "evaluate", "visualize")
+STAGES = ("prepare", "train", "encode", "judge", "evaluate", "visualize")
 ARCHIVES = Path("data/raw/MNIST/raw")
 STEPS, INTERVALS = 50, 7  # of training
 CHUNK = 500  # images that are moved alike
@@ -129,7 +130,11 @@ def run_stage(stage: str, params: Params) -> float:
         encode.encode(dataset, params.encode)
         return encode_seconds(dataset, params) / images(dataset)
     begun = time.perf_counter()
-    if stage == "evaluate":
+    if stage == "judge":
+        from pipeline import judge
+
+        judge.judge(dataset, params.judge)
+    elif stage == "evaluate":
         from pipeline import evaluate
 
         evaluate.evaluate(dataset, params.evaluate)
@@ -156,7 +161,9 @@ def train(dataset: Dataset, params: Params) -> float:
     """Trains for some intervals; returns the median seconds per image."""
     from pipeline import train as stage
 
-    short = params.train.model_copy(update={"steps": STEPS * INTERVALS, "report_every": STEPS})
+    transport = params.train.transport.model_copy(update={"steps": STEPS})
+    changes = {"steps": STEPS * INTERVALS, "report_every": STEPS, "transport": transport}
+    short = params.train.model_copy(update=changes)
     rates: list[float] = []
 
     class Watched(Trainer):

@@ -34,7 +34,8 @@ FIRST_WORK = {
     "prepare": "load_archives",
     "train": "run_training",
     "encode": "encode_split",
-    "evaluate": "train_judge",
+    "judge": "train_judge",
+    "evaluate": "measure_all",
     "visualize": "draw_all",
 }
 START = """

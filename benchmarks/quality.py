@@ -17,11 +17,15 @@ from benchmarks.defaults import configured, in_own_store, trainer, wait_until_lo
 from benchmarks.measure import BEGUN, LATEST, Result
 from pipeline.artifacts import Dataset
 from pipeline.encode import encode_split
-from pipeline.evaluate import Arrays, image_metrics, probe_metrics
+from pipeline.evaluate import Arrays
 from pipeline.params import EvaluateParams
 from pipeline.train import run_training
-from vaegan.evaluation.judge import Judge, train_judge
+from vaegan.data import as_tensor
+from vaegan.evaluation.judge import Judge, look_at, train_judge
+from vaegan.evaluation.probes import PANEL, accuracy
+from vaegan.evaluation.transfer import cross_class_pairs, draw_all
 from vaegan.model import DisentanglingVAE
+from vaegan.rng import numpy_rng
 from vaegan.training import Report, Trainer
 
 BEFORE, AFTER = 500, 1000  # steps between measurements, until all is reached and from then on
@@ -37,14 +41,33 @@ PUBLISHED = {
 def quality(
     model: DisentanglingVAE, judge: Judge, dataset: Dataset, params: EvaluateParams
 ) -> dict[str, float]:
-    """The metrics of ``evaluate`` for a model as it is."""
+    """The metrics that were published, for a model as it is."""
     device = next(model.parameters()).device
     codes: dict[str, Arrays] = {}
     for split, data in dataset.splits.items():
         batches = list(encode_split(model, data, 1000, device))
         codes[split] = {k: np.concatenate([batch[k] for batch in batches]) for k in batches[0]}
-    probes = probe_metrics(codes["train"], codes["test"], params)
-    return probes | image_metrics(model, judge, dataset.test.images, codes["test"], params)
+    train, test = codes["train"], codes["test"]
+    y, y_test = train["labels"], test["labels"]
+    linear = PANEL["logistic"](train["specified_mean"], y, dataset.train.class_count, params.seed)
+    noise = numpy_rng(params.seed, "quality-noise")
+    z, z_test = (
+        c["unspecified_mean"]
+        + c["unspecified_std"] * noise.standard_normal(c["unspecified_std"].shape, dtype=np.float32)
+        for c in (train, test)
+    )
+    leak = PANEL["perceptron-0"](z, y, dataset.train.class_count, params.seed)
+    pairs = cross_class_pairs(y_test, params.swaps, numpy_rng(params.seed, "swaps"))
+    s, style = (
+        as_tensor(test[f"{name}_mean"][rows], device)
+        for name, rows in zip(("specified", "unspecified"), pairs, strict=True)
+    )
+    seen = look_at(judge, draw_all(model.decode, s, style)).classes
+    return {
+        "specified/probe_accuracy": accuracy(linear(test["specified_mean"]), y_test),
+        "leakage/sampled": accuracy(leak(z_test), y_test),
+        "swap/identity_accuracy": float((seen == y_test[pairs[0]]).mean()),
+    }
 
 
 def reached(metrics: dict[str, float]) -> bool:
@@ -78,6 +101,14 @@ class Measured(Trainer):
                 print({name: round(value, 4) for name, value in self.rows[-1].items()}, flush=True)
             self.idle += time.time() - begun
 
+    def last(self) -> None:
+        """The point at the end, with the class transport."""
+        self.finish()
+        seconds = time.time() - float(os.environ[BEGUN]) - self.idle
+        self.model.eval()
+        metrics = quality(self.model, *self.judged_by)
+        self.rows.append({"step": self.step, "seconds": seconds} | metrics)
+
 
 def draw(curve: pd.DataFrame) -> Figure:
     """Each metric against seconds, with the published number as a line."""
@@ -100,12 +131,13 @@ def train_measured(device: str) -> list[dict[str, float]]:
     """Trains the default run to the end; returns steps, seconds and metrics, point by point."""
     params, dataset, where = configured(device)
     begun = time.time()
-    judge = train_judge(dataset.train, params.evaluate.judge_steps, params.evaluate.seed, where)
+    judge = train_judge(dataset.train, params.judge.steps, params.judge.seed, where)
     idle = time.time() - begun
     measured = trainer(Measured, device)
     measured.start(judge, dataset, params.evaluate, idle)
     with in_own_store(dataset, where) as (checkpoints, samples):
         run_training(measured, checkpoints, samples)
+        measured.last()
     return measured.rows
 
 

@@ -40,9 +40,13 @@ def floor(trainer: Trainer) -> Callable[[], None]:
     model = copy.deepcopy(trainer.model)
     discriminator, critic = copy.deepcopy(trainer.discriminator), copy.deepcopy(trainer.critic)
     config, device, structure = trainer.config, trainer.device, trainer.model.config
-    pairs = config.pairs
+    pairs, weights = config.pairs, config.weights
+    # Images that some term looks at: with their own and their partner's identity, and for the
+    # discriminator those in the style of another and in one from the prior, which come last.
+    drawn_images = 2 * pairs * (bool(weights.reconstruction) + bool(weights.partner)) + 2 * pairs
     ours, theirs, guessers = (
-        list(network.parameters()) for network in (model, discriminator, critic)
+        [p for network in networks for p in network.parameters()]
+        for networks in ((model.encoder, model.decoder), (discriminator,), (critic,))
     )
 
     def random(*shape: int, gradient: bool = False) -> Tensor:
@@ -50,8 +54,8 @@ def floor(trainer: Trainer) -> Callable[[], None]:
 
     images = random(2 * pairs, *structure.image_shape).sigmoid()
     images = images.contiguous(memory_format=torch.channels_last)
-    s = random(6 * pairs, structure.specified.dim, gradient=True)
-    z = random(6 * pairs, structure.unspecified.dim, gradient=True)
+    s = random(drawn_images, structure.specified.dim, gradient=True)
+    z = random(drawn_images, structure.unspecified.dim, gradient=True)
     own = random(2 * pairs, structure.unspecified.dim, gradient=True)
     labels = torch.randint(structure.class_count, (pairs,), device=device)
     generator, adversary, guess = Backward(), Backward(), Backward()
@@ -66,7 +70,7 @@ def floor(trainer: Trainer) -> Callable[[], None]:
             codes = model.encoder(images)
             drawn = model.decoder(s, z)
             anchors, partners = discriminator.features(images).chunk(2)
-            fake = discriminator.features(drawn[4 * pairs :])
+            fake = discriminator.features(drawn[-2 * pairs :])
             verdicts = [
                 discriminator.verdict(x, labels) for x in (*fake.chunk(2), anchors, partners)
             ]

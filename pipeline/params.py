@@ -61,6 +61,17 @@ class CodeParams(Section):
     """Dimensions of the code."""
     variational: bool
     """Whether the code has a mean and a variance and is sampled, or is taken as it is."""
+    shared_variance: bool
+    """Whether all images share one learned variance per dimension, or each has its own."""
+
+
+class TransportParams(Section):
+    """Size of the class transport, which takes the class out of the unspecified code."""
+
+    layers: Annotated[int, Field(ge=0, le=64, multiple_of=2)]
+    """Coupling layers; 0 for no transport."""
+    hidden: Annotated[int, Field(ge=1, le=4096)]
+    """Units in the hidden layers of a coupling."""
 
 
 class ModelParams(Section):
@@ -72,6 +83,19 @@ class ModelParams(Section):
     """The code of what is shown."""
     unspecified: CodeParams
     """The code of how it looks."""
+    transport: TransportParams
+    """The map that takes the class out of the latter."""
+
+    @model_validator(mode="after")
+    def _noise_is_the_same_for_all(self) -> Self:
+        style = self.unspecified
+        if self.transport.layers and style.variational and not style.shared_variance:
+            raise PydanticCustomError(
+                "transport",
+                "0 with a variance of each image's own, which the transport leaves alone and which "
+                "tells the class, or model.unspecified.shared_variance: true",
+            )
+        return self
 
 
 class WeightParams(Section):
@@ -91,12 +115,37 @@ class WeightParams(Section):
     """Discriminator, on images with a style drawn from the prior."""
     confusion: Weight
     """Critic that guesses the class from the unspecified code."""
+    style_cycle: Weight
+    """Distance of a prior style from what is encoded of the image drawn from it."""
+    cycle: Weight
+    """Distance between what is encoded of two images of one prior style."""
+    pair_kernel: Weight
+    """Likeness of the styles of images of one class, beyond that of any two."""
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> Self:
         if not any(flat(self).values()):
             raise PydanticCustomError("all_zero", "one weight or more above 0")
         return self
+
+
+class TransportFitParams(Section):
+    """How to fit the class transport, once encoder and decoder are trained."""
+
+    images: Annotated[int, Field(ge=100)]
+    """Training images, at most, whose codes it is fitted to; a stratified choice."""
+    steps: Count
+    """Updates."""
+    batch: Annotated[int, Field(ge=2, le=1000000)]
+    """Codes per update."""
+    lr: Rate
+    """Adam's step size at the start."""
+    alignment: Weight
+    """Weight of the term that has a change of style mean one thing in all classes."""
+    changes: Count
+    """Changes of style that it is measured on."""
+    images_per_change: Annotated[int, Field(ge=2, le=10000)]
+    """Images that each change is tried on."""
 
 
 class TrainParams(Section):
@@ -128,6 +177,8 @@ class TrainParams(Section):
     """CPU threads; another number gives other rounding, so it never follows the machine."""
     weights: WeightParams
     """Factor of each term of the objective."""
+    transport: TransportFitParams
+    """How to fit the class transport."""
 
 
 class EncodeParams(Section):
@@ -141,21 +192,32 @@ class EncodeParams(Section):
     """CPU threads."""
 
 
+class JudgeParams(Section):
+    """How to train the judge, a classifier of real images by which drawn ones are judged."""
+
+    seed: Seed
+    """Seed of its weights and batches."""
+    steps: Count
+    """Batches of 128 images."""
+    device: Device
+    """Where to train it."""
+    threads: Threads
+    """CPU threads."""
+
+
 class EvaluateParams(Section):
     """How to judge a model."""
 
     seed: Seed
-    """Seed of the judge, the probes and the choice of swaps."""
-    judge_steps: Count
-    """Batches of 128 images by which the judge, an independent classifier, is trained."""
+    """Seed of the probes and of the choice of swaps."""
+    split: Literal["test", "validation"]
+    """Which images are judged by; validation: those that prepare.validation_size held out."""
     test_images: Annotated[int, Field(ge=100)]
-    """Test images, at most, that all metrics are measured on; a stratified choice."""
-    linear_probe_images: Annotated[int, Field(ge=100)]
-    """Training codes, at most, that the probe of the specified code is fitted on; likewise."""
+    """Images of the split, at most, that all is measured on; a stratified choice."""
     probe_images: Annotated[int, Field(ge=100)]
-    """Training codes, at most, that probes of the unspecified code are fitted on; likewise."""
+    """Training codes, at most, that probes are fitted on; likewise."""
     swaps: Annotated[int, Field(ge=100)]
-    """Swapped images, and images of prior style, drawn to be judged."""
+    """Swapped images of each kind that are drawn to be judged."""
     degenerate_below: Annotated[float, Field(ge=0, le=1)]
     """Identity transfer below which a model is called degenerate, in words."""
     device: Device
@@ -190,8 +252,19 @@ class Params(Section):
     model: ModelParams
     train: TrainParams
     encode: EncodeParams
+    judge: JudgeParams
     evaluate: EvaluateParams
     visualize: VisualizeParams
+
+    @model_validator(mode="after")
+    def _judges_by_images_that_are_there(self) -> Self:
+        if self.evaluate.split == "validation" and not self.prepare.validation_size:
+            raise PydanticCustomError(
+                "no_validation",
+                "evaluate.split: got 'validation', expected 'test' as long as "
+                "prepare.validation_size is 0",
+            )
+        return self
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
@@ -222,6 +295,8 @@ def _fault(fault: Any) -> str:
         return f"{key}: is missing"
     if fault["type"] == "extra_forbidden":
         return f"{key}: unknown key (value {_short(fault['input'])}); remove it or mend its name"
+    if fault["type"] == "no_validation":
+        return str(fault["msg"])
     allowed = fault["msg"].removeprefix("Input should be ").removeprefix("a valid ")
     return f"{key}: got {_short(fault['input'])}, expected {allowed}{_field_help(fault['loc'])}"
 

@@ -21,6 +21,7 @@ from vaegan.losses import ObjectiveWeights
 from vaegan.model import DisentanglingVAE, weights_digest
 from vaegan.networks import CodeConfig, ModelConfig
 from vaegan.training import Trainer, TrainingConfig
+from vaegan.transport import TransportConfig, TransportTraining
 
 # Depends on the machine's load: tracked, but kept out of a file that DVC hashes.
 UNREPEATABLE = "images_per_second"
@@ -28,22 +29,25 @@ UNREPEATABLE = "images_per_second"
 
 def model_config(params: ModelParams, dataset: Dataset) -> ModelConfig:
     """The structure for a data set's images and classes."""
+    transport = params.transport.model_dump()
     return ModelConfig(
         image_shape=dataset.train.image_shape,
         class_count=dataset.train.class_count,
         base_channels=params.base_channels,
-        specified=CodeConfig(params.specified.dim, params.specified.variational),
-        unspecified=CodeConfig(params.unspecified.dim, params.unspecified.variational),
+        specified=CodeConfig(**params.specified.model_dump()),
+        unspecified=CodeConfig(**params.unspecified.model_dump()),
+        transport=TransportConfig(**transport) if transport["layers"] else None,
     )
 
 
 def training_config(params: TrainParams, device: torch.device) -> TrainingConfig:
     """The library's configuration for a stage's parameters."""
-    fields = params.model_dump(exclude={"weights", "device", "threads", "precision"})
+    fields = params.model_dump(exclude={"weights", "transport", "device", "threads", "precision"})
     return TrainingConfig(
         **fields,
         precision=resolve_precision(params.precision, device),
         weights=ObjectiveWeights(**params.weights.model_dump()),
+        transport=TransportTraining(**params.transport.model_dump(), seed=params.seed),
     )
 
 
@@ -99,6 +103,9 @@ def train(dataset: Dataset, model_params: ModelParams, params: TrainParams) -> N
     with tracking.training_run(dataset, settings, _describe(about), checkpoints.key) as run:
         tracking.tag(_machine_tags(config, device))
         curves = run_training(trainer, checkpoints, samples)
+        fitted = trainer.finish()
+        tracking.log_metrics(fitted, step=params.steps)
+        print("".join(f"{name} {value:.3f}  " for name, value in fitted.items()))
         with whole_folder(MODEL) as folder:
             trainer.model.eval().save(folder, about)
         write_curves(curves.drop(columns=UNREPEATABLE))
@@ -159,8 +166,11 @@ def _code() -> list[Path]:
 
 
 def _line(step: int, steps: int, metrics: dict[str, float]) -> str:
-    names = ("reconstruction", "partner", "unspecified_kl", "adversarial", "confusion", "critic")
-    shown = "  ".join(f"{name} {metrics[f'{name}_loss']:.2f}" for name in names)
+    shown = "  ".join(
+        f"{name.removesuffix('_loss')} {value:.2f}"
+        for name, value in metrics.items()
+        if name.endswith("_loss") and name != "generator_loss"
+    )
     return f"step {step}/{steps}  {shown}  {metrics['images_per_second']:.0f} images/s"
 
 

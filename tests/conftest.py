@@ -58,7 +58,7 @@ def training_config() -> TrainingConfig:
         warmup_steps=2,
         report_every=4,
         precision="float32",
-        weights=ObjectiveWeights(1.0, 1.0, 0.1, 0.1, 1.0, 1.0, 5.0),
+        weights=ObjectiveWeights(1.0, 1.0, 0.1, 0.1, 1.0, 1.0, 5.0, 0.5, 0.0, 0.0),
     )
 
 

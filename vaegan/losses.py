@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+KERNEL_SCALES = (0.2, 0.5, 1.0, 2.0, 5.0)  # of squared distances, per dimension
+
 
 @dataclass(frozen=True)
 class ObjectiveWeights:
@@ -26,6 +28,9 @@ class ObjectiveWeights:
         adversarial: Discriminator, on images with the style of another image.
         adversarial_prior: Discriminator, on images with a style drawn from the prior.
         confusion: Critic that guesses the class from the unspecified code.
+        style_cycle: Distance of a prior style from what is encoded of the image drawn from it.
+        cycle: Distance between what is encoded of two images of one prior style.
+        pair_kernel: Likeness of the styles of images of one class, beyond that of any two.
 
     Raises:
         ValueError: every weight is 0, or one is negative.
@@ -38,6 +43,9 @@ class ObjectiveWeights:
     adversarial: float
     adversarial_prior: float
     confusion: float
+    style_cycle: float
+    cycle: float
+    pair_kernel: float
 
     def __post_init__(self) -> None:
         values = asdict(self).values()
@@ -125,3 +133,62 @@ def confusion_loss(class_logits: Tensor) -> Tensor:
     """
     log_probabilities = torch.log_softmax(class_logits, dim=1)
     return -log_probabilities.mean() - math.log(class_logits.shape[1])
+
+
+def style_cycle_loss(found: Tensor, noise: Tensor) -> Tensor:
+    """Squared distance ||mu(G(s, n)) - n||^2, summed over the code, averaged over the batch.
+
+    n is a style from the prior: an image that is drawn from it is to be encoded as it, whatever
+    its class, so a style means the same for every class. The latent regression of Zhu et al.
+    (2017, arXiv 1711.11586), there with an absolute distance.
+
+    Args:
+        found: Means of the drawn images' unspecified codes, float32 (B, Z).
+        noise: The styles that they were drawn from, the same shape.
+
+    Returns:
+        Scalar, >= 0.
+    """
+    return (found - noise).square().sum(dim=1).mean()
+
+
+def cycle_loss(first: Tensor, second: Tensor) -> Tensor:
+    """|mu(G(s, n)) - mu(G(s', n))|, summed over the code, averaged over the batch.
+
+    The reverse cycle of Jha et al. (2018, arXiv 1804.10469): images of two identities that
+    are drawn in one style are to be encoded as one style.
+
+    Args:
+        first: Means of the first images' unspecified codes, float32 (B, Z).
+        second: Those of the second, row i of the same style as row i of ``first``.
+
+    Returns:
+        Scalar, >= 0.
+    """
+    return (first - second).abs().sum(dim=1).mean()
+
+
+def pair_kernel_loss(first: Tensor, second: Tensor) -> Tensor:
+    """E k(z, z') over pairs of one class less E k(z, z') over any two: how alike classes are.
+
+    Given the class, the two codes of a pair are independent, so the difference is
+    sum_y p(y) ||m_y - m||^2 with m_y the mean embedding of class y in the kernel's space: zero iff
+    codes do not depend on the class, for a characteristic kernel. Which class it is need
+    not be known. Codes are standardised over the batch; k is a mean of inverse
+    multiquadratics c / (c + ||z - z'||^2), as in Tolstikhin et al. (2018, arXiv 1711.01558).
+
+    Args:
+        first: float32 (P, Z).
+        second: float32 (P, Z), row i of the class of row i of ``first``.
+
+    Returns:
+        Scalar; about 0 where the codes do not depend on the class, and then of either sign.
+    """
+    size, dims = first.shape
+    codes = F.batch_norm(torch.cat([first, second]).float(), None, None, training=True, eps=1e-6)
+    distances = torch.cdist(codes, codes).square()
+    scales = dims * torch.tensor(KERNEL_SCALES, device=codes.device)[:, None, None]
+    kernel = (scales / (scales + distances)).mean(dim=0)
+    pairs = kernel.diagonal(size).mean()
+    any_two = (kernel.sum() - kernel.diagonal().sum()) / (2 * size * (2 * size - 1))
+    return pairs - any_two

@@ -10,8 +10,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from vaegan.latents import Codes
+from vaegan.latents import Codes, Posterior
 from vaegan.networks import Decoder, Encoder, ModelConfig
+from vaegan.transport import ClassTransport
 
 WEIGHTS_FILE = "weights.safetensors"
 CONFIG_FILE = "model.json"
@@ -20,6 +21,9 @@ FORMAT = 1  # of CONFIG_FILE
 
 class DisentanglingVAE(nn.Module):
     """Encoder and decoder together: the generator, once its adversaries are gone.
+
+    With a class transport between them: ``encoder`` and ``decoder`` play the adversarial game
+    without it, ``encode`` and ``decode`` are what a user calls.
 
     Methods that take images want float32 (B, C, H, W) in [0, 1] on the model's device,
     and use the means of the posteriors unless they are given a generator to sample with.
@@ -31,9 +35,13 @@ class DisentanglingVAE(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
+        self.transport = None
+        if config.transport is not None:
+            dims = config.specified.dim, config.unspecified.dim
+            self.transport = ClassTransport(*dims, config.class_count, config.transport)
 
     def encode(self, images: Tensor) -> Codes:
-        """Posteriors of both codes.
+        """Posteriors of both codes, after the class transport if there is one.
 
         Raises:
             ValueError: the images are not (B, C, H, W) of the model's own image shape.
@@ -43,10 +51,16 @@ class DisentanglingVAE(nn.Module):
                 f"this model takes images (B, {', '.join(map(str, self.config.image_shape))}), "
                 f"got {tuple(images.shape)}"
             )
-        return self.encoder(images)
+        codes = self.encoder(images)
+        if self.transport is None:
+            return codes
+        s, z = self.transport.separate(codes.specified.mean, codes.unspecified.mean)
+        return Codes(Posterior(s, codes.specified.logvar), Posterior(z, codes.unspecified.logvar))
 
     def decode(self, specified: Tensor, unspecified: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] from specified (B, S) and unspecified (B, Z) codes."""
+        if self.transport is not None:
+            unspecified = self.transport.undo(specified, unspecified)
         return self.decoder(specified, unspecified)
 
     def reconstruct(self, images: Tensor) -> Tensor:

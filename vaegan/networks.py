@@ -8,19 +8,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaegan.latents import Codes, Posterior
+from vaegan.transport import TransportConfig
 
 KERNEL = 5  # "filter size 5", in encoder, decoder and discriminator alike
 STRIDE = 2
 PADDING = KERNEL // 2
+SHARED_LOGVAR = -2.0  # at the start: a std of 0.37, which leaves a code room to say something
 LOGVAR_RANGE = (-12.0, 6.0)  # std in [0.0025, 20]: keeps exp() and the KL finite in training
 
 
 @dataclass(frozen=True)
 class CodeConfig:
-    """One code: its number of dimensions (>= 1) and whether it has a variance."""
+    """One code.
+
+    Attributes:
+        dim: Number of dimensions, >= 1.
+        variational: Whether it has a variance.
+        shared_variance: Whether that is one learned number per dimension, the same for every
+            image. A variance of each image's own tells of the image what the mean leaves out.
+    """
 
     dim: int
     variational: bool
+    shared_variance: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,7 @@ class ModelConfig:
         base_channels: Feature maps of the first convolution; they double in each next one.
         specified: The code of what is shown.
         unspecified: The code of how it looks.
+        transport: Size of the map that takes the class out of the latter; None for no such map.
     """
 
     image_shape: tuple[int, int, int]
@@ -40,6 +51,7 @@ class ModelConfig:
     base_channels: int
     specified: CodeConfig
     unspecified: CodeConfig
+    transport: TransportConfig | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain lists, numbers and dictionaries, for JSON."""
@@ -53,12 +65,14 @@ class ModelConfig:
             KeyError, TypeError: a field is missing, unknown or of another type.
         """
         channels, height, width = fields["image_shape"]
+        transport = fields.get("transport")  # models from before there was one lack it
         return cls(
             image_shape=(int(channels), int(height), int(width)),
             class_count=int(fields["class_count"]),
             base_channels=int(fields["base_channels"]),
             specified=CodeConfig(**fields["specified"]),
             unspecified=CodeConfig(**fields["unspecified"]),
+            transport=TransportConfig(**transport) if transport else None,
         )
 
     @property
@@ -98,32 +112,41 @@ class Encoder(nn.Module):
         self.trunk = nn.Sequential(*layers, nn.Flatten())
         height, width = config.sizes[-1]
         features = channels * height * width
-        self.specified = _head(features, config.specified)
-        self.unspecified = _head(features, config.unspecified)
+        self.specified = Head(features, config.specified)
+        self.unspecified = Head(features, config.unspecified)
 
     def forward(self, images: Tensor) -> Codes:
         """Posteriors of images in [0, 1]; float32 whatever the precision of the convolutions."""
         features = self.trunk(images)
-        return Codes(
-            _posterior(self.specified(features), self.config.specified),
-            _posterior(self.unspecified(features), self.config.unspecified),
-        )
+        return Codes(self.specified(features), self.unspecified(features))
 
 
-def _head(features: int, code: CodeConfig) -> nn.Module:
-    if code.variational:
-        return nn.Linear(features, 2 * code.dim)
-    # Without a divergence nothing holds the scale of a code, and an encoder can hide from
-    # its critic by shrinking it; normalised, it also has the prior's mean and variance.
-    return nn.Sequential(nn.Linear(features, code.dim), nn.BatchNorm1d(code.dim, affine=False))
+class Head(nn.Module):
+    """Features (B, F) to the posterior of one code."""
 
+    def __init__(self, features: int, code: CodeConfig) -> None:
+        super().__init__()
+        self.code = code
+        own_variance = code.variational and not code.shared_variance
+        self.linear = nn.Linear(features, (1 + own_variance) * code.dim)
+        if not code.variational:
+            # Without a divergence nothing holds the scale of a code, and an encoder can hide from
+            # its critic by shrinking it; normalised, it also has the prior's mean and variance.
+            self.normalise = nn.BatchNorm1d(code.dim, affine=False)
+        elif code.shared_variance:
+            self.logvar = nn.Parameter(torch.full((code.dim,), SHARED_LOGVAR))
 
-def _posterior(output: Tensor, code: CodeConfig) -> Posterior:
-    output = output.float()
-    if not code.variational:
-        return Posterior(output)
-    mean, logvar = output.chunk(2, dim=1)
-    return Posterior(mean, logvar.clamp(*LOGVAR_RANGE))
+    def forward(self, features: Tensor) -> Posterior:
+        """Mean and log-variance in float32."""
+        output = self.linear(features)
+        if not self.code.variational:
+            return Posterior(self.normalise(output).float())
+        output = output.float()
+        if self.code.shared_variance:
+            logvar = self.logvar.clamp(*LOGVAR_RANGE)
+            return Posterior(output, logvar.expand_as(output))
+        mean, logvar = output.chunk(2, dim=1)
+        return Posterior(mean, logvar.clamp(*LOGVAR_RANGE))
 
 
 class Upsampling(nn.ConvTranspose2d):

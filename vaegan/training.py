@@ -5,21 +5,35 @@ Knows no tracker and no file: it yields a report every so many steps.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from vaegan import losses
-from vaegan.data import LabelledImages, PairSampler, as_tensor, to_unit_range
+from vaegan.augment import vary_style
+from vaegan.data import (
+    LabelledImages,
+    PairSampler,
+    as_tensor,
+    stratified_subset,
+    to_unit_range,
+)
 from vaegan.devices import to_channels_last
 from vaegan.latents import Codes, kl_to_standard_normal, reparameterize
 from vaegan.losses import ObjectiveWeights
 from vaegan.model import DisentanglingVAE
 from vaegan.networks import Critic, Discriminator, ModelConfig
 from vaegan.players import Player, learning_rate_scale
-from vaegan.rng import derive_seed, torch_rng
+from vaegan.rng import derive_seed, numpy_rng, torch_rng
+from vaegan.transport import ChangedCodes, TransportTraining, fit_transport
+
+Kept = TypeVar("Kept")
+ADVERSARIAL = {"swapped": "adversarial", "sampled": "adversarial_prior"}  # its term, by image
+ENCODED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,7 @@ class TrainingConfig:
         report_every: Steps between reports.
         precision: ``"float32"`` or ``"bfloat16"`` (autocast; weights and losses stay float32).
         weights: Of the terms.
+        transport: How to fit the class transport of a model that has one.
     """
 
     seed: int
@@ -51,6 +66,7 @@ class TrainingConfig:
     report_every: int
     precision: str
     weights: ObjectiveWeights
+    transport: TransportTraining | None = None
 
 
 @dataclass(frozen=True)
@@ -71,28 +87,34 @@ class Report:
 class Draws:
     """What the generator made of a batch of P pairs; kept for its adversaries' updates.
 
+    Images that no term with a weight looks at are not drawn, and None here.
+
     Attributes:
         images: float32 (2P, C, H, W), anchors then partners.
         labels: int64 (2P,).
         codes: Posteriors of the images.
         unspecified: float32 (2P, Z), one sample of each image.
+        noise: Styles from the prior, (P, Z).
+        identity: int64 (P,), the class that ``swapped`` and ``sampled`` should show; not the
+            anchor's, as long as no class fills more than half of the batch.
         own: Images drawn from their own codes, (2P, C, H, W).
         partner: From their own style and their partner's specified code, (2P, C, H, W).
         swapped: Style of each anchor, identity of an image of another class, (P, C, H, W).
-        sampled: Style from the prior, the same identities, (P, C, H, W).
-        identity: int64 (P,), the class that ``swapped`` and ``sampled`` should show; not the
-            anchor's, as long as no class fills more than half of the batch.
+        sampled: Style ``noise``, the same identities, (P, C, H, W).
+        crossed: Style ``noise``, identities of the anchors, (P, C, H, W).
     """
 
     images: Tensor
     labels: Tensor
     codes: Codes
     unspecified: Tensor
-    own: Tensor
-    partner: Tensor
-    swapped: Tensor
-    sampled: Tensor
+    noise: Tensor
     identity: Tensor
+    own: Tensor | None = None
+    partner: Tensor | None = None
+    swapped: Tensor | None = None
+    sampled: Tensor | None = None
+    crossed: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -102,14 +124,14 @@ class Verdicts:
     Attributes:
         real: Partners under their own class.
         mislabelled: Anchors under ``Draws.identity``.
-        swapped: ``Draws.swapped`` under that class.
-        sampled: ``Draws.sampled`` under it.
+        swapped: ``Draws.swapped`` under that class; None where there are none.
+        sampled: ``Draws.sampled`` under it; likewise.
     """
 
     real: Tensor
     mislabelled: Tensor
-    swapped: Tensor
-    sampled: Tensor
+    swapped: Tensor | None
+    sampled: Tensor | None
 
 
 class Trainer:
@@ -154,7 +176,11 @@ class Trainer:
             ("critic", self.critic, config.critic_lr, (0.9, 0.999)),
         ):
             to_channels_last(module.to(self.device)).train()
-            self.players[name] = Player(name, [module], lr, betas)
+            # The transport is no part of the game: it is fitted when that is over.
+            modules: list[nn.Module] = [module]
+            if name == "generator":
+                modules = [self.model.encoder, self.model.decoder]
+            self.players[name] = Player(name, modules, lr, betas)
         self.step = 0
 
     def run(self) -> Iterator[Report]:
@@ -189,14 +215,18 @@ class Trainer:
         draws = self.draw()
         verdicts = self._verdicts(draws)
         generator, terms = self._generator_loss(draws, verdicts)
-        discriminator, discriminator_terms = self._discriminator_loss(verdicts)
         # Both losses hang on one pass of the discriminator, so neither player may move
         # before both have their gradients.
-        self.players["generator"].collect(generator, keep_graph=True)
-        self.players["discriminator"].collect(discriminator)
+        self.players["generator"].collect(generator, keep_graph=verdicts is not None)
+        if verdicts is not None:
+            discriminator, discriminator_terms = self._discriminator_loss(verdicts)
+            self.players["discriminator"].collect(discriminator)
+            terms |= discriminator_terms
         self.players["generator"].move(scale)
-        self.players["discriminator"].move(scale)
-        terms |= discriminator_terms | self._update_critic(draws, scale)
+        if verdicts is not None:
+            self.players["discriminator"].move(scale)
+        if self.config.weights.confusion:
+            terms |= self._update_critic(draws, scale)
         self.step += 1
         return {name: value.detach() for name, value in terms.items()}
 
@@ -220,51 +250,103 @@ class Trainer:
             codes = self.model.encoder(images)
             s = reparameterize(codes.specified, rng)
             z = reparameterize(codes.unspecified, rng)
-            partner = torch.cat([s[pairs:], s[:pairs]])
-            other = s[batch.other]
             noise = torch.randn(z[:pairs].shape, generator=rng, device=self.device)
-            drawn = self.model.decoder(
-                torch.cat([s, partner, other, other]), torch.cat([z, z, z[:pairs], noise])
-            )
-        own, with_partner, swapped, sampled = drawn.split([2 * pairs, 2 * pairs, pairs, pairs])
+            drawn = self._drawn(s, z, noise, batch.other)
         identity = labels[batch.other]
-        return Draws(images, labels, codes, z, own, with_partner, swapped, sampled, identity)
+        return Draws(images, labels, codes, z, noise, identity, **drawn)
 
-    def _verdicts(self, draws: Draws) -> Verdicts:
+    def _drawn(self, s: Tensor, z: Tensor, noise: Tensor, other: Tensor) -> dict[str, Tensor]:
+        """The images that some term looks at, by name, in one pass of the decoder."""
+        weights, pairs = self.config.weights, len(noise)
+        wanted = {}
+        if weights.reconstruction:
+            wanted["own"] = s, z
+        if weights.partner:
+            wanted["partner"] = torch.cat([s[pairs:], s[:pairs]]), z
+        if weights.adversarial:
+            wanted["swapped"] = s[other], z[:pairs]
+        if weights.adversarial_prior or weights.style_cycle or weights.cycle:
+            wanted["sampled"] = s[other], noise
+        if weights.cycle:
+            wanted["crossed"] = s[:pairs], noise
+        if not wanted:
+            return {}
+        specified, unspecified = (torch.cat(codes) for codes in zip(*wanted.values(), strict=True))
+        sizes = [len(codes) for codes, _ in wanted.values()]
+        drawn = self.model.decoder(specified, unspecified).split(sizes)
+        return dict(zip(wanted, drawn, strict=True))
+
+    def _verdicts(self, draws: Draws) -> Verdicts | None:
         """One pass of the discriminator, for its own update and for the generator's."""
-        verdict = self.discriminator.verdict
+        weights, verdict = self.config.weights, self.discriminator.verdict
+        judged = {
+            name: images
+            for name, images in (("swapped", draws.swapped), ("sampled", draws.sampled))
+            if images is not None and getattr(weights, ADVERSARIAL[name])
+        }
+        if not judged:
+            return None
         with self._autocast():
-            real = self.discriminator.features(draws.images)
-            drawn = self.discriminator.features(torch.cat([draws.swapped, draws.sampled]))
-            anchors, partners = real.chunk(2)
-            swapped, sampled = drawn.chunk(2)
+            anchors, partners = self.discriminator.features(draws.images).chunk(2)
+            drawn = self.discriminator.features(torch.cat(list(judged.values())))
+            fake = dict(zip(judged, drawn.chunk(len(judged)), strict=True))
             return Verdicts(
                 verdict(partners, draws.labels[len(anchors) :]),
                 verdict(anchors, draws.identity),
-                verdict(swapped, draws.identity),
-                verdict(sampled, draws.identity),
+                *(
+                    verdict(fake[name], draws.identity) if name in fake else None
+                    for name in ("swapped", "sampled")
+                ),
             )
 
-    def _generator_loss(self, draws: Draws, verdicts: Verdicts) -> tuple[Tensor, dict[str, Tensor]]:
-        """Encoder and decoder's loss, and its terms."""
-        with self._autocast():
-            guesses = self.critic(draws.unspecified)
-        weighted = {
-            "reconstruction": losses.reconstruction_loss(draws.own, draws.images),
-            "partner": losses.reconstruction_loss(draws.partner, draws.images),
-            "specified_kl": kl_to_standard_normal(draws.codes.specified),
-            "unspecified_kl": kl_to_standard_normal(draws.codes.unspecified),
-            "adversarial": losses.generator_loss(verdicts.swapped),
-            "adversarial_prior": losses.generator_loss(verdicts.sampled),
-            "confusion": losses.confusion_loss(guesses),
+    def _generator_loss(
+        self, draws: Draws, verdicts: Verdicts | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Encoder and decoder's loss, and those of its terms that have a weight."""
+        codes, images, pairs = draws.codes, draws.images, len(draws.noise)
+        terms: dict[str, Callable[[], Tensor]] = {
+            "reconstruction": lambda: losses.reconstruction_loss(_there(draws.own), images),
+            "partner": lambda: losses.reconstruction_loss(_there(draws.partner), images),
+            "specified_kl": lambda: kl_to_standard_normal(codes.specified),
+            "unspecified_kl": lambda: kl_to_standard_normal(codes.unspecified),
+            "adversarial": lambda: losses.generator_loss(_there(_there(verdicts).swapped)),
+            "adversarial_prior": lambda: losses.generator_loss(_there(_there(verdicts).sampled)),
+            "confusion": lambda: losses.confusion_loss(self.critic(draws.unspecified)),
+            "style_cycle": lambda: losses.style_cycle_loss(
+                self._style(_there(draws.sampled)), draws.noise
+            ),
+            "cycle": lambda: losses.cycle_loss(
+                *self._style(
+                    # The encoder's to mend, not the decoder's.
+                    torch.cat([_there(draws.sampled), _there(draws.crossed)]).detach()
+                ).chunk(2)
+            ),
+            "pair_kernel": lambda: losses.pair_kernel_loss(
+                codes.unspecified.mean[:pairs], codes.unspecified.mean[pairs:]
+            ),
         }
-        used = {name: factor for name, factor in asdict(self.config.weights).items() if factor}
-        total = sum(
-            (factor * weighted[name] for name, factor in used.items()),
-            start=torch.zeros((), device=self.device),
-        )
-        terms = {f"{name}_loss": value for name, value in weighted.items()}
-        return total, terms | {"generator_loss": total}
+        total, found = torch.zeros((), device=self.device), {}
+        for name, factor in asdict(self.config.weights).items():
+            if factor:
+                with self._autocast():
+                    found[f"{name}_loss"] = terms[name]()
+                total = total + factor * found[f"{name}_loss"]
+        return total, found | {"generator_loss": total}
+
+    def _style(self, images: Tensor) -> Tensor:
+        """Means of the unspecified codes of drawn images (B, C, H, W).
+
+        They are normalised by their own statistics, but leave those of the encoder alone, which
+        are to be of real images.
+        """
+        norms = [m for m in self.model.encoder.modules() if isinstance(m, _BatchNorm)]
+        for norm in norms:
+            norm.track_running_stats = False
+        try:
+            return self.model.encoder(images).unspecified.mean
+        finally:
+            for norm in norms:
+                norm.track_running_stats = True
 
     def _discriminator_loss(self, verdicts: Verdicts) -> tuple[Tensor, dict[str, Tensor]]:
         """Real images of an identity against drawn ones, and against real ones of another.
@@ -273,7 +355,8 @@ class Trainer:
         them it learns what is sharp before it learns what shows the right class.
         """
         real = verdicts.real
-        fake = torch.cat([verdicts.swapped, verdicts.sampled, verdicts.mislabelled])
+        drawn = [logits for logits in (verdicts.swapped, verdicts.sampled) if logits is not None]
+        fake = torch.cat([*drawn, verdicts.mislabelled])
         loss = losses.discriminator_loss(real, fake)
         correct = 0.5 * (real > 0).float().mean() + 0.5 * (fake < 0).float().mean()
         return loss, {"discriminator_loss": loss, "discriminator_accuracy": correct}
@@ -288,6 +371,52 @@ class Trainer:
             self.players["critic"].update(loss, scale)
         correct = (logits.argmax(dim=1) == draws.labels).float().mean()
         return {"critic_loss": loss, "critic_accuracy": correct}
+
+    def finish(self) -> dict[str, float]:
+        """Fits the class transport to the trained model, if it has one; returns its losses.
+
+        Nothing is drawn that depends on what went before, so it may be done again.
+        """
+        transport, config = self.model.transport, self.config.transport
+        if transport is None or config is None:
+            return {}
+        self.model.eval()
+        choice = numpy_rng(config.seed, "transport-images")
+        fitted = stratified_subset(self.labels.cpu().numpy(), config.images, choice)
+        fitted_rows = torch.from_numpy(fitted).to(self.device)
+        means = [self._encode(self.images[rows]) for rows in fitted_rows.split(ENCODED_AT_ONCE)]
+        specified, unspecified = (torch.cat(parts) for parts in zip(*means, strict=True))
+        rng = torch_rng(config.seed, "changes", 0, self.device)
+        size = config.changes, config.images_per_change
+        rows = torch.randint(len(fitted_rows), size, generator=rng, device=self.device)
+        changed = [self._encode(self.images[fitted_rows[r]], rng)[1] for r in rows]
+        found = fit_transport(
+            transport,
+            specified,
+            unspecified,
+            self._style_std(),
+            self.labels[fitted_rows],
+            ChangedCodes(rows, torch.stack(changed)),
+            config,
+        )
+        self.model.train()
+        return found
+
+    def _encode(
+        self, images: Tensor, change: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Means of both codes of uint8 images, after a change of style if one is asked for."""
+        with torch.no_grad():
+            real = to_unit_range(images)
+            real = real if change is None else vary_style(real, change)
+            codes = self.model.encoder(real.contiguous(memory_format=torch.channels_last))
+        return codes.specified.mean, codes.unspecified.mean
+
+    def _style_std(self) -> Tensor:
+        """Deviation of the unspecified posterior in each dimension, (Z,), averaged over images."""
+        with torch.no_grad():
+            images = to_unit_range(self.images[:ENCODED_AT_ONCE])
+            return self.model.encoder(images).unspecified.std.mean(dim=0)
 
     def state(self) -> dict[str, Tensor]:
         """All that the rest of the training depends on, flat: weights, moments, step.
@@ -330,6 +459,13 @@ def _below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
         key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
     }
+
+
+def _there(value: Kept | None) -> Kept:
+    """What a term with a weight has had drawn or judged."""
+    if value is None:
+        raise AssertionError("a term with a weight looks at an image that was not drawn")
+    return value
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:

@@ -148,6 +148,9 @@ def test_the_plain_implementation_has_the_same_objective(
         assert both[0][name]().item() == pytest.approx(
             factor * terms[f"{name}_loss"].item(), rel=1e-4
         )
+    assert both[0]["style_cycle"]().item() == pytest.approx(
+        weights.style_cycle * terms["style_cycle_loss"].item(), rel=1e-4
+    )
     guesses = ours.critic(draws.unspecified[:pairs])
     confusion = weights.confusion * losses.confusion_loss(guesses).item()
     assert both[0]["confusion"]().item() == pytest.approx(confusion, rel=1e-3, abs=1e-6)

@@ -78,6 +78,22 @@ def test_bounds_are_told(tmp_path, key, value, allowed):
         load_params(changed(tmp_path, key, value))
 
 
+def test_images_that_are_not_held_out_cannot_be_judged_by(tmp_path):
+    path = changed(tmp_path, "evaluate.split", "validation")
+    with pytest.raises(ParamsError, match="evaluate.split: got 'validation', expected 'test' as"):
+        load_params(path)
+    path.write_text(path.read_text().replace("validation_size: 0", "validation_size: 500"))
+    assert load_params(path).prepare.validation_size == 500
+
+
+def test_a_transport_beside_a_variance_of_each_images_own_is_refused(tmp_path):
+    path = changed(tmp_path, "model.unspecified.shared_variance", False)
+    with pytest.raises(ParamsError, match=r"model: .*model.unspecified.shared_variance: true"):
+        load_params(path)
+    path.write_text(path.read_text().replace("layers: 8", "layers: 0"))
+    assert load_params(path).model.transport.layers == 0
+
+
 @pytest.mark.parametrize("text", ["2e-4", "1e-5", "1e-05", "0.0002", "1E-3"])
 def test_small_rates_are_numbers_however_they_are_written(tmp_path, text):
     path = tmp_path / "params.yaml"

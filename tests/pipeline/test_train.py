@@ -22,7 +22,15 @@ def small(workspace) -> Params:
         update={
             "model": params.model.model_copy(update={"base_channels": 2}),
             "train": params.train.model_copy(
-                update={"steps": 12, "pairs": 8, "report_every": 4, "threads": 1}
+                update={
+                    "steps": 12,
+                    "pairs": 8,
+                    "report_every": 4,
+                    "threads": 1,
+                    "transport": params.train.transport.model_copy(
+                        update={"steps": 10, "changes": 4, "images_per_change": 8}
+                    ),
+                }
             ),
         }
     )
@@ -63,7 +71,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes_in_the_same_run(
     assert len(runs) == 2
     for run in runs:
         assert run.info.status == "FINISHED"
-        history = client.get_metric_history(run.info.run_id, "reconstruction_loss")
+        history = client.get_metric_history(run.info.run_id, "partner_loss")
         assert [point.step for point in history] == [4, 8, 12]
     assert not list(Path(".checkpoints").rglob("*.safetensors"))
 

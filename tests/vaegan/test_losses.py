@@ -6,9 +6,12 @@ import torch
 from vaegan.losses import (
     confusion_loss,
     critic_loss,
+    cycle_loss,
     discriminator_loss,
     generator_loss,
+    pair_kernel_loss,
     reconstruction_loss,
+    style_cycle_loss,
 )
 
 
@@ -60,3 +63,36 @@ def test_confusion_does_not_care_which_class_the_critic_guesses():
     forward, backward = confusion_loss(logits).item(), confusion_loss(logits.flip(1)).item()
     assert forward == pytest.approx(backward, rel=1e-5)
     assert forward > 0.1
+
+
+def test_cycles_by_hand():
+    first, second = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[0.0, 4.0], [0.0, 0.0]])
+    assert style_cycle_loss(first, second).item() == pytest.approx((1 + 4) / 2)
+    assert cycle_loss(first, second).item() == pytest.approx((1 + 2) / 2)
+
+
+def test_the_pair_kernel_is_zero_for_independent_codes_and_grows_with_the_class():
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.randint(4, (2000,), generator=rng)
+    found = []
+    for strength in (0.0, 0.5, 2.0):
+        pair = [
+            torch.randn(2000, 3, generator=rng) + strength * torch.eye(4)[labels, :3]
+            for _ in range(2)
+        ]
+        found.append(pair_kernel_loss(*pair).item())
+    assert abs(found[0]) < 0.01
+    assert found[0] < found[1] < found[2]
+    assert found[2] > 0.05
+    # Standardised: hiding the class in small numbers is of no use.
+    assert pair_kernel_loss(*(1e-3 * code for code in pair)).item() == pytest.approx(
+        found[2], rel=0.02
+    )
+
+
+def test_the_pair_kernel_by_hand():
+    first, second = torch.tensor([[-1.0], [1.0]]), torch.tensor([[-1.0], [1.0]])
+    # Two codes each at -1 and at 1: distances squared 0 and 4, two of six pairs at 0.
+    apart = sum(c / (c + 4) for c in (0.2, 0.5, 1.0, 2.0, 5.0)) / 5
+    expected = 1 - (2 + 4 * apart) / 6
+    assert pair_kernel_loss(first, second).item() == pytest.approx(expected, abs=1e-4)
