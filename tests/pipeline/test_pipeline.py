@@ -27,7 +27,11 @@ SMALL = {
     "train.report_every": 10,
     "train.threads": 1,
     "train.warmup_steps": 5,
-    "evaluate.judge_steps": 30,
+    "train.transport.steps": 20,
+    "train.transport.changes": 4,
+    "model.transport.hidden": 8,
+    "judge.steps": 30,
+    "judge.threads": 1,
     "evaluate.swaps": 200,
     "evaluate.threads": 1,
     "visualize.tsne_images": 60,
@@ -36,6 +40,8 @@ SMALL = {
 FIGURES = {
     "reconstructions",
     "swaps",
+    "swap_confusion",
+    "metrics",
     "style_variation",
     "tsne",
     "adversarial_loss",
@@ -100,7 +106,7 @@ class Clone:
         return client.search_runs([client.get_experiment_by_name("vaegan").experiment_id])
 
 
-STAGES = ("check", "prepare", "train", "encode", "evaluate", "visualize")
+STAGES = ("check", "prepare", "train", "encode", "judge", "evaluate", "visualize")
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +147,15 @@ def test_every_output_is_there(clone):
         "swap/identity_accuracy",
         "swap/prior_identity_accuracy",
         "reconstruction/mse",
+        "leakage/posterior",
+        "leakage/unseen",
+        "swap/sampled_identity_accuracy",
+        "control/permuted",
+        "judge/accuracy",
     ):
         assert 0 <= metrics[key] <= 1, key
+    judge = json.loads((clone.folder / "judge/judge.json").read_text())
+    assert metrics["judge/digest"] == judge["weights_sha256"]
     figures = {path.stem for path in (clone.folder / "reports/figures").glob("*.png")}
     assert figures == FIGURES
     curves = pd.read_csv(clone.folder / "reports/curves.csv")
@@ -156,7 +169,7 @@ def test_every_output_is_there(clone):
 
 def test_the_outputs_leave_the_tree_clean_but_for_what_is_to_be_committed(clone):
     changed = {line[3:] for line in clone.run("git", "status", "--porcelain").splitlines()}
-    assert changed <= {"dvc.lock", "reports/metrics.json"}
+    assert changed <= {"dvc.lock", "reports/metrics.json", "reports/swaps.csv"}
 
 
 def test_mlflow_has_one_run_with_everything(clone):
@@ -165,7 +178,7 @@ def test_mlflow_has_one_run_with_everything(clone):
     metrics = json.loads((clone.folder / "reports/metrics.json").read_text())
     numbers = {key: value for key, value in metrics.items() if not isinstance(value, str)}
     assert {key: run.data.metrics[key] for key in numbers} == numbers
-    history = client.get_metric_history(run.info.run_id, "reconstruction_loss")
+    history = client.get_metric_history(run.info.run_id, "partner_loss")
     assert [point.step for point in history] == [10, 20, 30]
     for key in ("lr", "images_per_second", "discriminator_loss", "adversarial_loss"):
         assert len(client.get_metric_history(run.info.run_id, key)) == 3
