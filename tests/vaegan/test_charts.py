@@ -33,7 +33,9 @@ def test_matrices_show_shares_of_each_row_and_what_is_right():
     figure = confusion_matrices({"prior": matrix}, ["a", "b"], "title")
     (axes,) = figure.axes
     assert "90.00%" in axes.get_title()
-    texts = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in axes.texts}
+    texts = {
+        (round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in axes.texts
+    }
     assert texts == {(0, 0): "75.0", (0, 1): "25.0", (1, 1): "100"}  # rows: asked for
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25], [0, 1]])
 
