@@ -17,11 +17,11 @@ from benchmarks.defaults import configured, in_own_store, trainer, wait_until_lo
 from benchmarks.measure import BEGUN, LATEST, Result
 from pipeline.artifacts import Dataset
 from pipeline.encode import encode_split
-from pipeline.evaluate import Arrays
 from pipeline.params import EvaluateParams
 from pipeline.train import run_training
 from vaegan.data import as_tensor
 from vaegan.evaluation.judge import Judge, look_at, train_judge
+from vaegan.evaluation.of_images import Arrays
 from vaegan.evaluation.probes import PANEL, accuracy
 from vaegan.evaluation.transfer import cross_class_pairs, draw_all
 from vaegan.model import DisentanglingVAE

@@ -165,6 +165,12 @@ class TrainParams(Section):
     """The same for the critic."""
     critic_steps: Annotated[int, Field(ge=1, le=100)]
     """Updates of the critic in each step."""
+    supervision: Literal["labels", "pairs"]
+    """What is known of a training image: its class, or only that the two of a pair are of one."""
+    mismatched: bool
+    """Whether the discriminator is also shown real images of another identity as fakes."""
+    real_target: Annotated[float, Field(gt=0.5, le=1)]
+    """What the discriminator is to say of a real image; below 1 it is never quite sure."""
     warmup_steps: Annotated[int, Field(ge=0)]
     """Steps over which the step sizes rise."""
     report_every: Count
@@ -179,6 +185,14 @@ class TrainParams(Section):
     """Factor of each term of the objective."""
     transport: TransportFitParams
     """How to fit the class transport."""
+
+    @model_validator(mode="after")
+    def _asks_no_labels_where_none_are_known(self) -> Self:
+        if self.supervision == "pairs" and self.weights.confusion:
+            raise PydanticCustomError(
+                "labels", "weights.confusion: 0 with supervision: pairs, as its critic needs labels"
+            )
+        return self
 
 
 class EncodeParams(Section):

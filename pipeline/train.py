@@ -21,7 +21,8 @@ from vaegan.losses import ObjectiveWeights
 from vaegan.model import DisentanglingVAE, weights_digest
 from vaegan.networks import CodeConfig, ModelConfig
 from vaegan.training import Trainer, TrainingConfig
-from vaegan.transport import TransportConfig, TransportTraining
+from vaegan.transport import TransportConfig
+from vaegan.transport_fit import TransportTraining
 
 # Depends on the machine's load: tracked, but kept out of a file that DVC hashes.
 UNREPEATABLE = "images_per_second"
@@ -42,12 +43,16 @@ def model_config(params: ModelParams, dataset: Dataset) -> ModelConfig:
 
 def training_config(params: TrainParams, device: torch.device) -> TrainingConfig:
     """The library's configuration for a stage's parameters."""
-    fields = params.model_dump(exclude={"weights", "transport", "device", "threads", "precision"})
+    resolved = {"weights", "transport", "device", "threads", "precision", "supervision"}
+    precision = resolve_precision(params.precision, device)
     return TrainingConfig(
-        **fields,
-        precision=resolve_precision(params.precision, device),
+        **params.model_dump(exclude=resolved),
+        classes_known=params.supervision == "labels",
+        precision=precision,
         weights=ObjectiveWeights(**params.weights.model_dump()),
-        transport=TransportTraining(**params.transport.model_dump(), seed=params.seed),
+        transport=TransportTraining(
+            **params.transport.model_dump(), seed=params.seed, precision=precision
+        ),
     )
 
 

@@ -110,8 +110,9 @@ class PairBatch:
         anchor: int64 (P,) positions in the data set.
         partner: int64 (P,) positions, of the anchor's class; another image
             wherever the class has more than one.
-        other: int64 (P,) positions *within this batch*, each of another class
-            than the anchor's, as long as no class fills more than half of the batch.
+        other: int64 (P,) positions *within this batch*. Each is of another class than the
+            anchor's, as long as no class fills more than half of the batch; where only pairs
+            are known, of another pair, which is of another class more often than not.
     """
 
     anchor: Tensor
@@ -128,14 +129,17 @@ class PairSampler:
     Args:
         labels: int64 (N,), on the device on which the positions are wanted.
         class_count: Number of classes.
+        classes_known: Whether it may be told that two images are of different classes, or only
+            that two are of one.
 
     Raises:
         ValueError: there are fewer than two classes with images.
     """
 
-    def __init__(self, labels: Tensor, class_count: int) -> None:
+    def __init__(self, labels: Tensor, class_count: int, classes_known: bool = True) -> None:
         self.labels = labels
         self.class_count = class_count
+        self.classes_known = classes_known
         self.by_class = torch.argsort(labels, stable=True)
         self.size = torch.bincount(labels, minlength=class_count)
         if int((self.size > 0).sum()) < 2:
@@ -162,7 +166,9 @@ class PairSampler:
         draw = torch.rand(pairs, generator=rng, device=device)
         step = 1 + (draw * (size - 1)).to(torch.int64)
         partner = self.by_class[start + (self.rank[anchor] - start + step) % size]
-        return PairBatch(anchor, partner, self._others(label))
+        if self.classes_known:
+            return PairBatch(anchor, partner, self._others(label))
+        return PairBatch(anchor, partner, torch.arange(pairs, device=device).roll(-1))
 
     def _others(self, label: Tensor) -> Tensor:
         """Pairs sorted by class and moved on by the largest class's size meet another class."""

@@ -76,7 +76,9 @@ def reconstruction_loss(drawn: Tensor, images: Tensor) -> Tensor:
     return (drawn - images).square().sum() / len(images)
 
 
-def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+def discriminator_loss(
+    real_logits: Tensor, fake_logits: Tensor, real_target: float = 1.0
+) -> Tensor:
     """-E log D(real) - E log(1 - D(fake)), D = sigmoid(logit), averaged over each batch.
 
     The discriminator's side of Goodfellow et al. (2014, arXiv 1406.2661), halved so that
@@ -85,23 +87,32 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     Args:
         real_logits: float32 (B,).
         fake_logits: float32 (B',).
+        real_target: In (0, 1]. Below 1 it is asked to be never quite sure of a real image:
+            -t log D(real) - (1 - t) log(1 - D(real)), as in Mathieu et al.'s code.
 
     Returns:
         Scalar, >= 0.
     """
-    return 0.5 * (F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean())
+    return 0.5 * (_as_real(real_logits, real_target) + F.softplus(fake_logits).mean())
 
 
-def generator_loss(fake_logits: Tensor) -> Tensor:
+def generator_loss(fake_logits: Tensor, real_target: float = 1.0) -> Tensor:
     """-E log D(fake), the non-saturating side of Goodfellow et al. (2014, arXiv 1406.2661).
 
     Args:
         fake_logits: float32 (B,).
+        real_target: As in :func:`discriminator_loss`: what it says of real images is asked for.
 
     Returns:
         Scalar, >= 0; log 2 = 0.69 where the discriminator is undecided.
     """
-    return F.softplus(-fake_logits).mean()
+    return _as_real(fake_logits, real_target)
+
+
+def _as_real(logits: Tensor, target: float) -> Tensor:
+    """-t E log D - (1 - t) E log(1 - D)."""
+    loss = F.softplus(-logits).mean()
+    return loss if target == 1.0 else target * loss + (1.0 - target) * F.softplus(logits).mean()
 
 
 def critic_loss(class_logits: Tensor, labels: Tensor) -> Tensor:

@@ -44,6 +44,48 @@ class Player:
             group["lr"] = self.lr * scale
         self.optimizer.step()
 
+    def state(self) -> dict[str, Tensor]:
+        """Weights, buffers and moments, flat."""
+        tensors = {
+            f"module/{index}/{key}": value
+            for index, module in enumerate(self.modules)
+            for key, value in module.state_dict().items()
+        }
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{key}": value for key, value in moments.items()}
+        return tensors
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Goes on from what :meth:`state` gave.
+
+        Raises:
+            KeyError, RuntimeError: the state is of another structure.
+        """
+        for index, module in enumerate(self.modules):
+            module.load_state_dict(below(state, f"module/{index}/"))
+        optimizer = self.optimizer.state_dict()
+        # The fused optimizer goes through memory: moments must lie as their parameter does.
+        optimizer["state"] = {
+            index: {
+                key: _laid_out_as(parameter, value)
+                for key, value in below(state, f"optimizer/{index}/").items()
+            }
+            for index, parameter in enumerate(self.parameters)
+        }
+        self.optimizer.load_state_dict(optimizer)
+
+
+def below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries of a flat state whose names begin with a prefix, without it."""
+    return {
+        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+    }
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    same = value.shape == parameter.shape
+    return torch.empty_like(parameter, requires_grad=False).copy_(value) if same else value
+
 
 def learning_rate_scale(step: int, steps: int, warmup_steps: int) -> float:
     """Linear rise over ``warmup_steps``, then half a cosine down to 0 at ``steps``; in [0, 1]."""

@@ -5,35 +5,23 @@ Knows no tracker and no file: it yields a report every so many steps.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from vaegan import losses
-from vaegan.augment import vary_style
-from vaegan.data import (
-    LabelledImages,
-    PairSampler,
-    as_tensor,
-    stratified_subset,
-    to_unit_range,
-)
+from vaegan.data import LabelledImages, PairSampler, as_tensor, to_unit_range
 from vaegan.devices import to_channels_last
-from vaegan.latents import Codes, kl_to_standard_normal, reparameterize
+from vaegan.draws import Draws, Verdicts, draw, judge_draws
 from vaegan.losses import ObjectiveWeights
 from vaegan.model import DisentanglingVAE
 from vaegan.networks import Critic, Discriminator, ModelConfig
-from vaegan.players import Player, learning_rate_scale
-from vaegan.rng import derive_seed, numpy_rng, torch_rng
-from vaegan.transport import ChangedCodes, TransportTraining, fit_transport
-
-Kept = TypeVar("Kept")
-ADVERSARIAL = {"swapped": "adversarial", "sampled": "adversarial_prior"}  # its term, by image
-ENCODED_AT_ONCE = 1000
+from vaegan.objective import objective_terms
+from vaegan.players import Player, below, learning_rate_scale
+from vaegan.rng import derive_seed, torch_rng
+from vaegan.transport_fit import TransportTraining, fit_to_images
 
 
 @dataclass(frozen=True)
@@ -52,7 +40,13 @@ class TrainingConfig:
         report_every: Steps between reports.
         precision: ``"float32"`` or ``"bfloat16"`` (autocast; weights and losses stay float32).
         weights: Of the terms.
+        classes_known: Whether labels are used, or only that the images of a pair are of one class.
+        mismatched: Whether the discriminator is shown real images of another identity as fakes.
+        real_target: What it should say of real images, in (0, 1].
         transport: How to fit the class transport of a model that has one.
+
+    Raises:
+        ValueError: the critic, which learns from labels, is asked for where none are known.
     """
 
     seed: int
@@ -66,7 +60,14 @@ class TrainingConfig:
     report_every: int
     precision: str
     weights: ObjectiveWeights
+    classes_known: bool = True
+    mismatched: bool = True
+    real_target: float = 1.0
     transport: TransportTraining | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights.confusion and not self.classes_known:
+            raise ValueError("confusion needs a critic, which learns from labels: 0 without them")
 
 
 @dataclass(frozen=True)
@@ -81,57 +82,6 @@ class Report:
 
     step: int
     metrics: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Draws:
-    """What the generator made of a batch of P pairs; kept for its adversaries' updates.
-
-    Images that no term with a weight looks at are not drawn, and None here.
-
-    Attributes:
-        images: float32 (2P, C, H, W), anchors then partners.
-        labels: int64 (2P,).
-        codes: Posteriors of the images.
-        unspecified: float32 (2P, Z), one sample of each image.
-        noise: Styles from the prior, (P, Z).
-        identity: int64 (P,), the class that ``swapped`` and ``sampled`` should show; not the
-            anchor's, as long as no class fills more than half of the batch.
-        own: Images drawn from their own codes, (2P, C, H, W).
-        partner: From their own style and their partner's specified code, (2P, C, H, W).
-        swapped: Style of each anchor, identity of an image of another class, (P, C, H, W).
-        sampled: Style ``noise``, the same identities, (P, C, H, W).
-        crossed: Style ``noise``, identities of the anchors, (P, C, H, W).
-    """
-
-    images: Tensor
-    labels: Tensor
-    codes: Codes
-    unspecified: Tensor
-    noise: Tensor
-    identity: Tensor
-    own: Tensor | None = None
-    partner: Tensor | None = None
-    swapped: Tensor | None = None
-    sampled: Tensor | None = None
-    crossed: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """What the discriminator says of a step's images: logits, float32 (P,) each.
-
-    Attributes:
-        real: Partners under their own class.
-        mislabelled: Anchors under ``Draws.identity``.
-        swapped: ``Draws.swapped`` under that class; None where there are none.
-        sampled: ``Draws.sampled`` under it; likewise.
-    """
-
-    real: Tensor
-    mislabelled: Tensor
-    swapped: Tensor | None
-    sampled: Tensor | None
 
 
 class Trainer:
@@ -163,23 +113,24 @@ class Trainer:
         self.device = torch.device(device)
         self.images = as_tensor(data.images, self.device)
         self.labels = as_tensor(data.labels, self.device)
-        self.sampler = PairSampler(self.labels, data.class_count)
+        self.sampler = PairSampler(self.labels, data.class_count, config.classes_known)
         with torch.random.fork_rng():  # initial weights are keyed too, and torch's own stream kept
             torch.manual_seed(derive_seed(config.seed, "weights"))
             self.model = DisentanglingVAE(model_config)
-            self.discriminator = Discriminator(model_config)
+            self.discriminator = Discriminator(model_config, by_example=not config.classes_known)
             self.critic = Critic(model_config)
         self.players: dict[str, Player] = {}
-        for name, module, lr, betas in (
-            ("generator", self.model, config.lr, (0.9, 0.999)),
-            ("discriminator", self.discriminator, config.discriminator_lr, (0.5, 0.999)),
-            ("critic", self.critic, config.critic_lr, (0.9, 0.999)),
-        ):
-            to_channels_last(module.to(self.device)).train()
-            # The transport is no part of the game: it is fitted when that is over.
-            modules: list[nn.Module] = [module]
-            if name == "generator":
-                modules = [self.model.encoder, self.model.decoder]
+        # The transport is no part of the game: it is fitted when that is over.
+        generator: list[nn.Module] = [self.model.encoder, self.model.decoder]
+        to_channels_last(self.model.to(self.device)).train()
+        sides: dict[str, tuple[list[nn.Module], float, tuple[float, float]]] = {
+            "generator": (generator, config.lr, (0.9, 0.999)),
+            "discriminator": ([self.discriminator], config.discriminator_lr, (0.5, 0.999)),
+            "critic": ([self.critic], config.critic_lr, (0.9, 0.999)),
+        }
+        for name, (modules, lr, betas) in sides.items():
+            for module in modules:
+                to_channels_last(module.to(self.device)).train()
             self.players[name] = Player(name, modules, lr, betas)
         self.step = 0
 
@@ -187,8 +138,10 @@ class Trainer:
         """Trains to the end, from wherever the state is, and yields every ``report_every`` steps.
 
         Raises:
-            FloatingPointError: a loss is not finite; found at the report that follows.
+            FloatingPointError: a loss is not finite; found at once on the CPU, and at the report
+                that follows on a device that computes while the loop goes on.
         """
+        at_once = self.device.type == "cpu"
         while self.step < self.config.steps:
             stop = min(
                 self.config.steps,
@@ -197,13 +150,14 @@ class Trainer:
             begun, first = time.perf_counter(), self.step
             totals: dict[str, Tensor] = {}
             while self.step < stop:
-                for name, value in self.train_step().items():
+                found = self.train_step()
+                if at_once:
+                    _check_finite({name: value.item() for name, value in found.items()}, self.step)
+                for name, value in found.items():
                     totals[name] = totals[name] + value if name in totals else value
-            # The only synchronisation with the device: once per report.
+            # The only synchronisation with a device: once per report.
             metrics = {name: float(total) / (stop - first) for name, total in totals.items()}
-            for name, mean in metrics.items():
-                if not math.isfinite(mean):
-                    raise FloatingPointError(f"{name} is {mean} before step {stop}")
+            _check_finite(metrics, stop)
             seconds = time.perf_counter() - begun
             metrics["lr"] = self.config.lr * self._scale(stop - 1)
             metrics["images_per_second"] = 2 * self.config.pairs * (stop - first) / seconds
@@ -240,91 +194,27 @@ class Trainer:
 
     def draw(self) -> Draws:
         """Takes the step's batch and draws all its images, in one pass of each network."""
-        pairs = self.config.pairs
-        rng = torch_rng(self.config.seed, "batch", self.step, self.device)
-        batch = self.sampler.sample(pairs, rng)
+        config = self.config
+        rng = torch_rng(config.seed, "batch", self.step, self.device)
+        batch = self.sampler.sample(config.pairs, rng)
         positions = torch.cat([batch.anchor, batch.partner])
         images = to_unit_range(self.images[positions]).contiguous(memory_format=torch.channels_last)
         labels = self.labels[positions]
-        with self._autocast():
-            codes = self.model.encoder(images)
-            s = reparameterize(codes.specified, rng)
-            z = reparameterize(codes.unspecified, rng)
-            noise = torch.randn(z[:pairs].shape, generator=rng, device=self.device)
-            drawn = self._drawn(s, z, noise, batch.other)
-        identity = labels[batch.other]
-        return Draws(images, labels, codes, z, noise, identity, **drawn)
-
-    def _drawn(self, s: Tensor, z: Tensor, noise: Tensor, other: Tensor) -> dict[str, Tensor]:
-        """The images that some term looks at, by name, in one pass of the decoder."""
-        weights, pairs = self.config.weights, len(noise)
-        wanted = {}
-        if weights.reconstruction:
-            wanted["own"] = s, z
-        if weights.partner:
-            wanted["partner"] = torch.cat([s[pairs:], s[:pairs]]), z
-        if weights.adversarial:
-            wanted["swapped"] = s[other], z[:pairs]
-        if weights.adversarial_prior or weights.style_cycle or weights.cycle:
-            wanted["sampled"] = s[other], noise
-        if weights.cycle:
-            wanted["crossed"] = s[:pairs], noise
-        if not wanted:
-            return {}
-        specified, unspecified = (torch.cat(codes) for codes in zip(*wanted.values(), strict=True))
-        sizes = [len(codes) for codes, _ in wanted.values()]
-        drawn = self.model.decoder(specified, unspecified).split(sizes)
-        return dict(zip(wanted, drawn, strict=True))
+        return draw(self.model, images, labels, batch.other, config.weights, rng, self._autocast())
 
     def _verdicts(self, draws: Draws) -> Verdicts | None:
-        """One pass of the discriminator, for its own update and for the generator's."""
-        weights, verdict = self.config.weights, self.discriminator.verdict
-        judged = {
-            name: images
-            for name, images in (("swapped", draws.swapped), ("sampled", draws.sampled))
-            if images is not None and getattr(weights, ADVERSARIAL[name])
-        }
-        if not judged:
-            return None
         with self._autocast():
-            anchors, partners = self.discriminator.features(draws.images).chunk(2)
-            drawn = self.discriminator.features(torch.cat(list(judged.values())))
-            fake = dict(zip(judged, drawn.chunk(len(judged)), strict=True))
-            return Verdicts(
-                verdict(partners, draws.labels[len(anchors) :]),
-                verdict(anchors, draws.identity),
-                *(
-                    verdict(fake[name], draws.identity) if name in fake else None
-                    for name in ("swapped", "sampled")
-                ),
+            return judge_draws(
+                self.discriminator, draws, self.config.weights, self.config.mismatched
             )
 
     def _generator_loss(
         self, draws: Draws, verdicts: Verdicts | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Encoder and decoder's loss, and those of its terms that have a weight."""
-        codes, images, pairs = draws.codes, draws.images, len(draws.noise)
-        terms: dict[str, Callable[[], Tensor]] = {
-            "reconstruction": lambda: losses.reconstruction_loss(_there(draws.own), images),
-            "partner": lambda: losses.reconstruction_loss(_there(draws.partner), images),
-            "specified_kl": lambda: kl_to_standard_normal(codes.specified),
-            "unspecified_kl": lambda: kl_to_standard_normal(codes.unspecified),
-            "adversarial": lambda: losses.generator_loss(_there(_there(verdicts).swapped)),
-            "adversarial_prior": lambda: losses.generator_loss(_there(_there(verdicts).sampled)),
-            "confusion": lambda: losses.confusion_loss(self.critic(draws.unspecified)),
-            "style_cycle": lambda: losses.style_cycle_loss(
-                self._style(_there(draws.sampled)), draws.noise
-            ),
-            "cycle": lambda: losses.cycle_loss(
-                *self._style(
-                    # The encoder's to mend, not the decoder's.
-                    torch.cat([_there(draws.sampled), _there(draws.crossed)]).detach()
-                ).chunk(2)
-            ),
-            "pair_kernel": lambda: losses.pair_kernel_loss(
-                codes.unspecified.mean[:pairs], codes.unspecified.mean[pairs:]
-            ),
-        }
+        terms = objective_terms(
+            self.model.encoder, self.critic, draws, verdicts, self.config.real_target
+        )
         total, found = torch.zeros((), device=self.device), {}
         for name, factor in asdict(self.config.weights).items():
             if factor:
@@ -333,21 +223,6 @@ class Trainer:
                 total = total + factor * found[f"{name}_loss"]
         return total, found | {"generator_loss": total}
 
-    def _style(self, images: Tensor) -> Tensor:
-        """Means of the unspecified codes of drawn images (B, C, H, W).
-
-        They are normalised by their own statistics, but leave those of the encoder alone, which
-        are to be of real images.
-        """
-        norms = [m for m in self.model.encoder.modules() if isinstance(m, _BatchNorm)]
-        for norm in norms:
-            norm.track_running_stats = False
-        try:
-            return self.model.encoder(images).unspecified.mean
-        finally:
-            for norm in norms:
-                norm.track_running_stats = True
-
     def _discriminator_loss(self, verdicts: Verdicts) -> tuple[Tensor, dict[str, Tensor]]:
         """Real images of an identity against drawn ones, and against real ones of another.
 
@@ -355,9 +230,9 @@ class Trainer:
         them it learns what is sharp before it learns what shows the right class.
         """
         real = verdicts.real
-        drawn = [logits for logits in (verdicts.swapped, verdicts.sampled) if logits is not None]
-        fake = torch.cat([*drawn, verdicts.mislabelled])
-        loss = losses.discriminator_loss(real, fake)
+        fakes = (verdicts.swapped, verdicts.sampled, verdicts.mismatched)
+        fake = torch.cat([logits for logits in fakes if logits is not None])
+        loss = losses.discriminator_loss(real, fake, self.config.real_target)
         correct = 0.5 * (real > 0).float().mean() + 0.5 * (fake < 0).float().mean()
         return loss, {"discriminator_loss": loss, "discriminator_accuracy": correct}
 
@@ -375,48 +250,15 @@ class Trainer:
     def finish(self) -> dict[str, float]:
         """Fits the class transport to the trained model, if it has one; returns its losses.
 
-        Nothing is drawn that depends on what went before, so it may be done again.
+        See :func:`vaegan.transport_fit.fit_to_images`; it may be done again, to the same bits.
         """
-        transport, config = self.model.transport, self.config.transport
-        if transport is None or config is None:
+        if self.model.transport is None or self.config.transport is None:
             return {}
         self.model.eval()
-        choice = numpy_rng(config.seed, "transport-images")
-        fitted = stratified_subset(self.labels.cpu().numpy(), config.images, choice)
-        fitted_rows = torch.from_numpy(fitted).to(self.device)
-        means = [self._encode(self.images[rows]) for rows in fitted_rows.split(ENCODED_AT_ONCE)]
-        specified, unspecified = (torch.cat(parts) for parts in zip(*means, strict=True))
-        rng = torch_rng(config.seed, "changes", 0, self.device)
-        size = config.changes, config.images_per_change
-        rows = torch.randint(len(fitted_rows), size, generator=rng, device=self.device)
-        changed = [self._encode(self.images[fitted_rows[r]], rng)[1] for r in rows]
-        found = fit_transport(
-            transport,
-            specified,
-            unspecified,
-            self._style_std(),
-            self.labels[fitted_rows],
-            ChangedCodes(rows, torch.stack(changed)),
-            config,
-        )
+        labels = self.labels if self.config.classes_known else None
+        found = fit_to_images(self.model, self.images, labels, self.config.transport)
         self.model.train()
         return found
-
-    def _encode(
-        self, images: Tensor, change: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Means of both codes of uint8 images, after a change of style if one is asked for."""
-        with torch.no_grad():
-            real = to_unit_range(images)
-            real = real if change is None else vary_style(real, change)
-            codes = self.model.encoder(real.contiguous(memory_format=torch.channels_last))
-        return codes.specified.mean, codes.unspecified.mean
-
-    def _style_std(self) -> Tensor:
-        """Deviation of the unspecified posterior in each dimension, (Z,), averaged over images."""
-        with torch.no_grad():
-            images = to_unit_range(self.images[:ENCODED_AT_ONCE])
-            return self.model.encoder(images).unspecified.std.mean(dim=0)
 
     def state(self) -> dict[str, Tensor]:
         """All that the rest of the training depends on, flat: weights, moments, step.
@@ -425,12 +267,7 @@ class Trainer:
         """
         tensors = {"step": torch.tensor(self.step)}
         for name, player in self.players.items():
-            for index, module in enumerate(player.modules):
-                for key, value in module.state_dict().items():
-                    tensors[f"{name}/module/{index}/{key}"] = value
-            for index, moments in player.optimizer.state_dict()["state"].items():
-                for key, value in moments.items():
-                    tensors[f"{name}/optimizer/{index}/{key}"] = value
+            tensors |= {f"{name}/{key}": value for key, value in player.state().items()}
         return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -440,34 +277,12 @@ class Trainer:
             KeyError, RuntimeError: the state is of another structure.
         """
         for name, player in self.players.items():
-            for index, module in enumerate(player.modules):
-                module.load_state_dict(_below(state, f"{name}/module/{index}/"))
-            optimizer = player.optimizer.state_dict()
-            # The fused optimizer goes through memory: moments must lie as their parameter does.
-            optimizer["state"] = {
-                index: {
-                    key: _laid_out_as(parameter, value)
-                    for key, value in _below(state, f"{name}/optimizer/{index}/").items()
-                }
-                for index, parameter in enumerate(player.parameters)
-            }
-            player.optimizer.load_state_dict(optimizer)
+            player.restore(below(state, f"{name}/"))
         self.step = int(state["step"])
 
 
-def _below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
-    }
-
-
-def _there(value: Kept | None) -> Kept:
-    """What a term with a weight has had drawn or judged."""
-    if value is None:
-        raise AssertionError("a term with a weight looks at an image that was not drawn")
-    return value
-
-
-def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
-    same = value.shape == parameter.shape
-    return torch.empty_like(parameter, requires_grad=False).copy_(value) if same else value
+def _check_finite(values: dict[str, float], step: int) -> None:
+    """Raises FloatingPointError for the first value that is not; terms come before their sum."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{name} is {value} at step {step}")

@@ -7,7 +7,6 @@ that is left in ``s``, as far as ``z`` tells it, is taken away for good: the dec
 do without it, with specified codes of other images.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaegan.rng import derive_seed, torch_rng
-
 LOG_SCALE = 1.5  # a coupling multiplies by no more than exp(1.5), and divides by no more
 ROTATION_SEED = 0
-CHANGES_PER_STEP = 4
-RIDGE = 1e-3  # of the regression of s on z, per code
 
 
 @dataclass(frozen=True)
@@ -40,13 +35,13 @@ class ClassTransport(nn.Module):
     """An invertible map of both codes for each class, and a guess of the class from ``s``.
 
     Of ``z``: per class an affine map, then affine coupling layers (Dinh et al., 2017,
-    arXiv 1605.08803)
-    between fixed rotations, which see the class beside half of the code, then another affine
-    map per class. Of ``s``: per class a linear function of the new ``z`` is taken away. The class
-    is the one that a linear layer reads from the specified code, so it is known wherever an image
-    is drawn.
+    arXiv 1605.08803) between fixed rotations, which see the class beside half of the code, then
+    another affine map per class. Of ``s``: per class a linear function of the new ``z`` is taken
+    away. The class is the one that a linear layer reads from the specified code, so it is known
+    wherever an image is drawn; where the transport was fitted to clusters, it is the cluster.
 
-    A new one maps every code to itself.
+    A new one maps every code to itself. Under autocast only the layers of the couplings are
+    computed in less than float32.
 
     Args:
         specified: S, size of the specified code.
@@ -123,9 +118,9 @@ class ClassTransport(nn.Module):
         classes = F.one_hot(labels, self.class_count).to(z.dtype)
         for i, coupling in enumerate(self.couplings):
             rotation = self.rotations[i // 2]
-            z = z @ rotation if i % 2 == 0 else z
+            z = _rotated(z, rotation) if i % 2 == 0 else z
             z, stretch = coupling(z, classes)
-            z = z @ rotation.T if i % 2 else z
+            z = _rotated(z, rotation.T) if i % 2 else z
             log_determinant = log_determinant + stretch
         z = _of_class(self.last_matrix, z - self.last_shift[labels], labels)
         return z, log_determinant + torch.linalg.slogdet(self.last_matrix)[1][labels]
@@ -136,9 +131,9 @@ class ClassTransport(nn.Module):
         z = _of_class(torch.linalg.inv(self.last_matrix), codes, labels) + self.last_shift[labels]
         for i, coupling in reversed(list(enumerate(self.couplings))):
             rotation = self.rotations[i // 2]
-            z = z @ rotation if i % 2 else z
+            z = _rotated(z, rotation) if i % 2 else z
             z = coupling.inverse(z, classes)  # type: ignore[operator]
-            z = z @ rotation.T if i % 2 == 0 else z
+            z = _rotated(z, rotation.T) if i % 2 == 0 else z
         return _of_class(torch.linalg.inv(self.matrix), z, labels) + self.shift[labels]
 
 
@@ -147,9 +142,15 @@ def _of_class(matrices: Tensor, codes: Tensor, labels: Tensor) -> Tensor:
 
     All products and a choice: much faster than a matrix for every row, and its gradient.
     """
-    products = codes @ matrices.flatten(0, 1).T  # (B, K * rows)
+    with torch.autocast(codes.device.type, enabled=False):
+        products = codes @ matrices.flatten(0, 1).T  # (B, K * rows)
     rows = torch.arange(len(codes), device=codes.device)
     return products.view(len(codes), *matrices.shape[:2])[rows, labels]
+
+
+def _rotated(codes: Tensor, rotation: Tensor) -> Tensor:
+    with torch.autocast(codes.device.type, enabled=False):
+        return codes @ rotation
 
 
 class Coupling(nn.Module):
@@ -196,177 +197,5 @@ class Coupling(nn.Module):
         return torch.cat([moved, kept] if self.second else [kept, moved], dim=1)
 
     def _move(self, kept: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        shift, free = self.layers(torch.cat([kept, classes], dim=1)).chunk(2, dim=1)
+        shift, free = self.layers(torch.cat([kept, classes], dim=1)).float().chunk(2, dim=1)
         return shift, LOG_SCALE * torch.tanh(free / LOG_SCALE)
-
-
-@dataclass(frozen=True)
-class TransportTraining:
-    """How a class transport is fitted.
-
-    Attributes:
-        images: Training images, at most, whose codes it is fitted to.
-        steps: Updates, >= 1.
-        batch: Codes per update.
-        lr: Adam's step size at the start; it falls as a cosine.
-        alignment: Weight of the term that has a change of style mean one thing in all classes.
-        changes: Changes of style that it is measured on, >= 1.
-        images_per_change: Images that each of them is tried on, >= 2.
-        seed: Of weights and batches.
-    """
-
-    images: int
-    steps: int
-    batch: int
-    lr: float
-    alignment: float
-    changes: int
-    images_per_change: int
-    seed: int
-
-
-def fit_transport(
-    transport: ClassTransport,
-    specified: Tensor,
-    unspecified: Tensor,
-    std: Tensor,
-    labels: Tensor,
-    changed: "ChangedCodes | None",
-    config: TransportTraining,
-) -> dict[str, float]:
-    """Fits the map so that the codes of every class come from one normal distribution.
-
-    Maximum likelihood, by Adam, of N(0, diag(1 - std^2)): with the posterior's noise on top
-    that is the prior N(0, I), for every class. It starts from the affine map that brings
-    mean and covariance of each class there with the least squared distance (optimal transport
-    between normal distributions), and ends with another of the kind.
-
-    Any such map may give a direction of style another meaning in each class (the reference
-    ambiguity of Szabo et al., 2018, arXiv 1711.02245). So images are changed, the same change for
-    images of all classes, and the code is asked to move alike: the term is the variance of
-    T(code of the changed image) - T(code of the image) over the images of one change, summed
-    over dimensions.
-
-    Args:
-        transport: Fitted in place; on the device of the codes.
-        specified: Means, float32 (N, S).
-        unspecified: Means, float32 (N, Z).
-        std: Deviation of the posterior in each dimension, (Z,), in [0, 1).
-        labels: int64 (N,).
-        changed: Codes of images whose style was changed; None switches alignment off.
-        config: How.
-
-    Returns:
-        ``transport_loss``, nats per code but for a constant, and ``alignment_loss``, both
-        averaged over the last tenth of the steps.
-
-    Raises:
-        FloatingPointError: the loss is not finite.
-    """
-    device = unspecified.device
-    variance = (1 - std.square()).clamp(min=1e-3)
-    with torch.random.fork_rng():
-        torch.manual_seed(derive_seed(config.seed, "transport-weights"))
-        transport.reset()
-    _match_moments(transport.matrix, transport.shift, unspecified, labels, variance)
-    closed_form = ("last_", "style_in_identity")
-    fitted = [p for name, p in transport.named_parameters() if not name.startswith(closed_form)]
-    optimizer = torch.optim.Adam(fitted, lr=config.lr, fused=True)
-    last: list[Tensor] = []
-    for step in range(config.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps))
-        rng = torch_rng(config.seed, "transport-batch", step, device)
-        rows = torch.randint(len(labels), (config.batch,), generator=rng, device=device)
-        moved, log_determinant = transport.with_log_determinant(unspecified[rows], labels[rows])
-        loss = 0.5 * (moved.square() / variance).sum(dim=1).mean() - log_determinant.mean()
-        spread = torch.zeros((), device=device)
-        if changed is not None and config.alignment:
-            spread = _spread(transport, unspecified, labels, changed, rng)
-        guess = F.cross_entropy(transport.classes(specified[rows]), labels[rows])
-        optimizer.zero_grad(set_to_none=True)
-        (loss + config.alignment * spread + guess).backward()
-        optimizer.step()
-        if step >= 0.9 * config.steps:
-            last.append(torch.stack([loss, spread]).detach())
-    # What means and covariances are left over is taken out exactly.
-    with torch.no_grad():
-        rows = torch.arange(len(labels), device=device).split(config.batch)
-        moved = torch.cat([transport(unspecified[r], labels[r]) for r in rows])
-        _match_moments(transport.last_matrix, transport.last_shift, moved, labels, variance)
-        guessed = torch.cat([transport.identity(specified[r]) for r in rows])
-        style = torch.cat([transport(unspecified[r], guessed[r]) for r in rows])
-        _regress(transport.style_in_identity, specified, style, guessed)
-    means = torch.stack(last).mean(dim=0).tolist()
-    losses = dict(zip(("transport_loss", "alignment_loss"), means, strict=True))
-    for name, mean in losses.items():
-        if not math.isfinite(mean):
-            raise FloatingPointError(f"{name} is {mean} at the end of the transport's fit")
-    return losses
-
-
-@dataclass(frozen=True)
-class ChangedCodes:
-    """Codes of images after changes of style, G changes of M images each.
-
-    Attributes:
-        rows: int64 (G, M), which images were changed.
-        codes: float32 (G, M, Z), the unspecified means of the changed images.
-    """
-
-    rows: Tensor
-    codes: Tensor
-
-
-def _spread(
-    transport: ClassTransport,
-    unspecified: Tensor,
-    labels: Tensor,
-    changed: ChangedCodes,
-    rng: torch.Generator,
-) -> Tensor:
-    """How differently the images of one change move, for a few of the changes."""
-    picked = torch.randint(
-        len(changed.rows), (CHANGES_PER_STEP,), generator=rng, device=changed.rows.device
-    )
-    rows = changed.rows[picked].flatten()
-    before = transport(unspecified[rows], labels[rows])
-    after = transport(changed.codes[picked].flatten(0, 1), labels[rows])
-    steps = (after - before).view(CHANGES_PER_STEP, -1, before.shape[1])
-    return (steps - steps.mean(dim=1, keepdim=True)).square().sum(dim=2).mean()
-
-
-@torch.no_grad()
-def _match_moments(
-    matrices: Tensor, shifts: Tensor, codes: Tensor, labels: Tensor, variance: Tensor
-) -> None:
-    """A = C^-1/2 (C^1/2 V C^1/2)^1/2 C^-1/2 and the mean, of each class with enough codes."""
-    for label in range(len(shifts)):
-        members = codes[labels == label].double()
-        if len(members) <= codes.shape[1]:
-            continue
-        covariance = torch.cov(members.T) + 1e-5 * torch.eye(codes.shape[1], device=codes.device)
-        root = _square_root(covariance)
-        undo = torch.linalg.inv(root)
-        matrix = undo @ _square_root(root @ torch.diag(variance.double()) @ root) @ undo
-        matrices[label] = matrix.to(matrices.dtype)
-        shifts[label] = members.mean(dim=0).to(shifts.dtype)
-
-
-@torch.no_grad()
-def _regress(matrices: Tensor, specified: Tensor, style: Tensor, labels: Tensor) -> None:
-    """Least squares of class-centred ``s`` on ``z``, of each class with enough codes."""
-    for label in range(len(matrices)):
-        mine = labels == label
-        s, z = specified[mine].double(), style[mine].double()
-        if len(z) <= 10 * z.shape[1]:
-            continue
-        s, z = s - s.mean(dim=0), z - z.mean(dim=0)
-        ridge = RIDGE * len(z) * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-        matrices[label] = torch.linalg.solve(z.T @ z + ridge, z.T @ s).T.to(matrices.dtype)
-
-
-def _square_root(matrix: Tensor) -> Tensor:
-    """Of a symmetric positive definite matrix."""
-    values, vectors = torch.linalg.eigh(matrix)
-    return vectors @ torch.diag(values.clamp(min=1e-12).sqrt()) @ vectors.T

@@ -97,3 +97,12 @@ def test_a_stratified_subset_has_exactly_the_size_asked_for(count):
     rows = stratified_subset(labels, count, np.random.default_rng(0))
     assert len(rows) == count
     assert np.ptp(np.bincount(labels[rows], minlength=3)) <= 1
+
+
+def test_where_only_pairs_are_known_the_other_is_any_other_pair():
+    labels = torch.arange(40) % 4
+    sampler = PairSampler(labels, 4, classes_known=False)
+    batch = sampler.sample(16, torch.Generator().manual_seed(0))
+    assert torch.equal(labels[batch.anchor], labels[batch.partner])
+    assert sorted(batch.other.tolist()) == list(range(16))
+    assert (batch.other != torch.arange(16)).all()

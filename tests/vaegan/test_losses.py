@@ -96,3 +96,16 @@ def test_the_pair_kernel_by_hand():
     apart = sum(c / (c + 4) for c in (0.2, 0.5, 1.0, 2.0, 5.0)) / 5
     expected = 1 - (2 + 4 * apart) / 6
     assert pair_kernel_loss(first, second).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_real_target_below_one_asks_for_that_probability():
+    """The least loss is where D says the target: at logit log(t / (1 - t))."""
+    target, best = 0.9, torch.tensor([math.log(9.0)])
+    for loss in (
+        lambda x: generator_loss(x, target),
+        lambda x: discriminator_loss(x, torch.zeros(1), target),
+    ):
+        assert loss(best) < loss(best + 0.1)
+        assert loss(best) < loss(best - 0.1)
+    entropy = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1))
+    assert generator_loss(best, target).item() == pytest.approx(entropy, rel=1e-5)

@@ -102,3 +102,22 @@ def test_critic_cannot_be_evaded_by_shrinking_or_moving_the_code(model_config):
 
 def test_config_survives_json_form(model_config):
     assert ModelConfig.from_dict(model_config.to_dict()) == model_config
+
+
+def test_a_discriminator_by_example_asks_after_what_the_example_shows(model_config):
+    torch.manual_seed(0)
+    discriminator = Discriminator(model_config, by_example=True)
+    images, examples = torch.rand(2, 6, 1, 16, 16)
+    torch.testing.assert_close(  # at first the identity says nothing
+        discriminator(images, examples), discriminator(images, examples.roll(1, 0))
+    )
+    torch.nn.init.normal_(discriminator.identity.weight)
+    assert not torch.allclose(
+        discriminator(images, examples), discriminator(images, examples.roll(1, 0))
+    )
+    with torch.no_grad():
+        features = discriminator.features(images)
+        expected = discriminator.real(features).squeeze(1) + (
+            features * (discriminator.features(examples) @ discriminator.identity.weight.T)
+        ).sum(dim=1)
+    torch.testing.assert_close(discriminator(images, examples), expected)

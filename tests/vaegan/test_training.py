@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,9 +8,11 @@ from vaegan.evaluation.leakage import leakage
 from vaegan.evaluation.probes import PANEL, accuracy
 from vaegan.losses import ObjectiveWeights
 from vaegan.networks import CodeConfig
+from vaegan.objective import styles_of
 from vaegan.players import learning_rate_scale
 from vaegan.training import Draws, Trainer
-from vaegan.transport import TransportConfig, TransportTraining
+from vaegan.transport import TransportConfig
+from vaegan.transport_fit import TransportTraining
 
 PLAYERS = ("generator", "discriminator", "critic")
 
@@ -121,7 +124,7 @@ def test_the_discriminator_judges_each_image_under_the_class_it_should_show(trai
     monkeypatch.setattr(trainer.discriminator, "verdict", lambda x, labels: 100 * x + labels)
     verdicts = trainer._verdicts(draws)
     assert torch.equal(verdicts.real, 100 * real[pairs:] + draws.labels[pairs:])
-    assert torch.equal(verdicts.mislabelled, 100 * real[:pairs] + draws.identity)
+    assert torch.equal(verdicts.mismatched, 100 * real[:pairs] + draws.identity)
     assert torch.equal(verdicts.swapped, 100 * drawn[:pairs] + draws.identity)
     assert torch.equal(verdicts.sampled, 100 * drawn[pairs:] + draws.identity)
 
@@ -183,7 +186,7 @@ def test_without_adversarial_terms_there_is_no_discriminator_to_train(trainer):
 def test_encoding_drawn_images_leaves_the_statistics_of_real_ones_alone(trainer):
     draws = trainer.draw()
     before = snapshot(trainer, "generator")
-    found = trainer._style(draws.sampled.detach())
+    found = styles_of(trainer.model.encoder, draws.sampled.detach())
     assert not moved(before, snapshot(trainer, "generator"))
     trainer.model.encoder(draws.images)
     assert moved(before, snapshot(trainer, "generator"))
@@ -251,7 +254,7 @@ def test_training_does_not_touch_torchs_own_random_stream(trainer):
 def test_a_loss_that_is_not_finite_stops_and_is_named(trainer):
     with torch.no_grad():
         next(trainer.critic.parameters()).fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="is nan before step 4"):
+    with pytest.raises(FloatingPointError, match=r"^confusion_loss is nan at step 1$"):
         next(trainer.run())
 
 
@@ -326,3 +329,75 @@ def test_a_model_without_transport_has_nothing_to_finish(trainer):
     before = snapshot(trainer, "generator")
     assert trainer.finish() == {}
     assert not moved(before, snapshot(trainer, "generator"))
+
+
+PAIRS = ObjectiveWeights(**(ZEROS | {"partner": 1.0, "adversarial": 1.0, "adversarial_prior": 1.0}))
+
+
+@pytest.fixture
+def pairs_only(model_config, training_config, bars) -> Trainer:
+    config = dataclasses.replace(training_config, weights=PAIRS, classes_known=False)
+    return Trainer(model_config, config, bars)
+
+
+def test_where_only_pairs_are_known_no_label_is_looked_at(pairs_only, training_config, bars):
+    """Renaming the classes changes nothing, though each pair is of one of them."""
+    renamed = dataclasses.replace(bars, labels=np.array([2, 0, 3, 1])[bars.labels])
+    other = Trainer(pairs_only.model.config, pairs_only.config, renamed)
+    # The sampler's own bookkeeping is by label; the pairs that it gives are set to be the same.
+    other.sampler = pairs_only.sampler
+    for trainer in (pairs_only, other):
+        for _ in range(3):
+            trainer.train_step()
+    assert not moved(pairs_only.state(), other.state())
+
+
+def test_the_discriminator_is_told_an_identity_by_an_image_that_shows_it(pairs_only, monkeypatch):
+    draws = pairs_only.draw()
+    pairs = pairs_only.config.pairs
+    assert torch.equal(draws.other, torch.arange(pairs).roll(-1))
+    real, drawn = torch.arange(2.0 * pairs), torch.arange(2.0 * pairs) + 1000
+    answers = iter([real, drawn])
+    monkeypatch.setattr(pairs_only.discriminator, "features", lambda images: next(answers))
+    monkeypatch.setattr(pairs_only.discriminator, "verdict", lambda x, shown: 10000 * x + shown)
+    verdicts = pairs_only._verdicts(draws)
+    anchors, partners = real.chunk(2)
+    asked = partners[draws.other]
+    assert torch.equal(verdicts.real, 10000 * partners + anchors)
+    assert torch.equal(verdicts.mismatched, 10000 * anchors + asked)
+    assert torch.equal(verdicts.swapped, 10000 * drawn[:pairs] + asked)
+    assert torch.equal(verdicts.sampled, 10000 * drawn[pairs:] + asked)
+
+
+def test_a_critic_of_classes_is_refused_where_none_are_known(training_config):
+    with pytest.raises(ValueError, match="confusion needs a critic"):
+        dataclasses.replace(training_config, classes_known=False)
+
+
+def test_mismatched_images_are_fakes_only_if_asked_for(model_config, training_config, bars):
+    config = dataclasses.replace(training_config, mismatched=False)
+    trainer = Trainer(model_config, config, bars)
+    verdicts = trainer._verdicts(trainer.draw())
+    assert verdicts.mismatched is None
+    loss, _ = trainer._discriminator_loss(verdicts)
+    fake = torch.cat([verdicts.swapped, verdicts.sampled])
+    expected = -0.5 * (
+        torch.sigmoid(verdicts.real).log().mean() + torch.sigmoid(-fake).log().mean()
+    )
+    torch.testing.assert_close(loss, expected)
+
+
+def test_clusters_take_the_place_of_classes_in_the_transport(model_config, training_config, bars):
+    style = dataclasses.replace(model_config.unspecified, shared_variance=True)
+    structure = dataclasses.replace(
+        model_config, unspecified=style, transport=TransportConfig(2, 8)
+    )
+    fit = TransportTraining(1000, 20, 64, 5e-3, 0.1, 4, 16, 0)
+    config = dataclasses.replace(training_config, weights=PAIRS, classes_known=False, transport=fit)
+    renamed = dataclasses.replace(bars, labels=np.array([2, 0, 3, 1])[bars.labels])
+    fitted = []
+    for data in (bars, renamed):
+        trainer = Trainer(structure, config, data)
+        trainer.finish()
+        fitted.append(trainer.model.state_dict())
+    assert not moved(*fitted)
