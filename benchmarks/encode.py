@@ -41,7 +41,7 @@ def run() -> list[Result]:
         def real() -> None:
             for split, data in dataset.splits.items():
                 batches = encode_split(model, data, size, device)
-                write_codes(split, batches, len(data), Path(folder))
+                write_codes(split, batches, len(data), "benchmark", Path(folder))
 
         times = side_by_side({"bare": bare, "real": real}, ROUNDS)
     return [

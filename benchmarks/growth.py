@@ -152,7 +152,7 @@ def encode_seconds(dataset: Dataset, params: Params) -> float:
     def all_splits() -> None:
         for split, data in dataset.splits.items():
             batches = encode_split(model, data, params.encode.batch_size, torch.device("cpu"))
-            write_codes(split, batches, len(data))
+            write_codes(split, batches, len(data), "benchmark")
 
     return median_seconds(all_splits)
 

@@ -12,8 +12,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from benchmarks.defaults import configured
 from benchmarks.measure import Result, seconds
-from pipeline.artifacts import read_codes
+from pipeline.artifacts import MODEL, read_codes
 from vaegan.embedding import standardise, tsne
+from vaegan.model import weights_digest
 
 NEIGHBOURS = 10
 ROUNDS = 3
@@ -33,7 +34,7 @@ def run() -> list[Result]:
     """Measures on the codes of the test images, in turn."""
     params, _, _ = configured()
     settings = params.visualize
-    raw = np.array(read_codes("test")["unspecified_mean"])
+    raw = np.array(read_codes("test", weights_digest(MODEL))["unspecified_mean"])
     codes = standardise(raw)
     points: dict[str, list[np.ndarray]] = {"sklearn": [], "ours": []}
     times: dict[str, list[float]] = {"sklearn": [], "ours": []}

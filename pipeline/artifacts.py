@@ -1,24 +1,30 @@
 """What passes between stages: file names and formats, known here and nowhere else.
 
 Paths are relative to the folder that a stage runs in. Every file appears under its
-name only when it is whole.
+name only when it is whole; arrays are checked against their digests when they are read.
 """
 
 import csv
-import hashlib
-import io
-import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.files import (
+    ArtifactError,
+    RowWriter,
+    array_writer,
+    described_array,
+    read_array,
+    read_json,
+    whole_file,
+    write_json,
+)
 from vaegan.data import LabelledImages
 
 if TYPE_CHECKING:  # every stage imports this module, few need these two: a second to start
@@ -36,162 +42,12 @@ FIGURES = Path("reports/figures")
 SPLITS = ("train", "validation", "test")  # the second one only if it was asked for
 
 
-class ArtifactError(ValueError):
-    """A file that should have come from an earlier stage is missing or damaged."""
-
-
 def repository() -> Path:
     """The user's own repository, also where a stage runs in one of DVC's temporary copies.
 
     DVC names it in ``DVC_ROOT``; a stage started by hand runs in it.
     """
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a path beside ``path`` to write to; puts the file under its name when it is whole.
-
-    Synchronised with the disk before it is renamed. Where writing fails, nothing is left
-    and what was under the name stays as it was.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        _synchronise(part)
-        part.chmod(0o666 & ~_umask())  # mkstemp made it readable by its owner only
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder: a new one to fill, which takes the place of ``path`` at the end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-    old = part.with_suffix(".old.part")
-    try:
-        yield part
-        for file in part.rglob("*"):
-            if file.is_file():
-                _synchronise(file)
-        part.chmod(0o777 & ~_umask())  # mkdtemp made it readable by its owner only
-        if path.exists():
-            path.replace(old)
-        part.replace(path)
-    except BaseException:
-        if old.exists() and not path.exists():
-            old.replace(path)
-        raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _synchronise(file: Path) -> None:
-    with file.open("rb") as content:
-        os.fsync(content.fileno())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes strict JSON: NaN and infinity raise ValueError."""
-    with whole_file(path) as part:
-        part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Raises:
-        ArtifactError: the file is missing or not JSON.
-    """
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{path} is missing: run the stage that makes it") from error
-    except ValueError as error:
-        raise ArtifactError(f"{path} is not JSON: {error}") from error
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Writes a ``.npy`` file that can be memory-mapped."""
-    with whole_file(path) as part, part.open("wb") as file:
-        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
-
-
-class RowWriter:
-    """Appends rows to an open ``.npy`` file of a known number; ``digest`` is its SHA-256."""
-
-    def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.file, self.shape, self.dtype, self.rows = file, shape, dtype, 0
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-        begin = io.BytesIO()
-        np.lib.format.write_array_header_1_0(begin, header | {"shape": shape})
-        self.digest = hashlib.sha256(begin.getvalue())
-        file.write(begin.getvalue())
-
-    def append(self, rows: np.ndarray) -> None:
-        """Writes the next rows.
-
-        Raises:
-            ValueError: they are of another type or shape, or more than were announced.
-        """
-        fits = rows.dtype == self.dtype and rows.shape[1:] == self.shape[1:]
-        if not fits or self.rows + len(rows) > self.shape[0]:
-            raise ValueError(
-                f"rows {rows.dtype} {rows.shape} do not go on from row {self.rows} "
-                f"of an array {self.dtype} {self.shape}"
-            )
-        content = np.ascontiguousarray(rows).data
-        self.file.write(content)
-        self.digest.update(content)
-        self.rows += len(rows)
-
-
-@contextmanager
-def array_writer(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[RowWriter]:
-    """Opens a ``.npy`` file to be written row by row: no more than a few are ever in memory.
-
-    Raises:
-        ValueError: at the end, where other than ``shape[0]`` rows were written; there is no
-            file then.
-    """
-    with whole_file(path) as part:
-        with part.open("wb") as file:
-            writer = RowWriter(file, shape, dtype)
-            yield writer
-        if writer.rows != shape[0]:
-            raise ValueError(f"{path} got {writer.rows} rows, expected {shape[0]}")
-
-
-def read_array(path: Path) -> np.ndarray:
-    """Memory-maps a ``.npy`` file copy-on-write: what is changed in memory stays there.
-
-    Raises:
-        ArtifactError: the file is missing, truncated or not an array.
-    """
-    try:
-        return np.load(path, mmap_mode="c", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{path} is missing: run the stage that makes it") from error
-    except (ValueError, EOFError, OSError) as error:
-        raise ArtifactError(f"{path} is not a whole array file: {error}") from error
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -293,11 +149,7 @@ def write_dataset(splits: dict[str, Split], about: dict[str, Any], folder: Path 
                 "images": len(data.labels),
                 "class_counts": counts.tolist(),
                 "arrays": {
-                    name: {
-                        "shape": list(shapes[name][0]),
-                        "dtype": str(shapes[name][1]),
-                        "sha256": writer.digest.hexdigest(),
-                    }
+                    name: described_array(*shapes[name], writer.digest.hexdigest())
                     for name, writer in writers.items()
                 },
             }
@@ -328,12 +180,18 @@ def read_dataset(folder: Path = PREPARED) -> Dataset:
     description = read_json(folder / "dataset.json")
     splits = {}
     for split in described_splits(folder, description):
-        images, labels = (
-            read_array(folder / split / f"{name}.npy") for name in ("images", "labels")
-        )
         try:
+            arrays = description["splits"][split]["arrays"]
+            images, labels = (
+                read_array(folder / split / f"{name}.npy", arrays[name]["sha256"])
+                for name in ("images", "labels")
+            )
             splits[split] = LabelledImages(images, labels, len(description["class_names"]))
-        except (ValueError, KeyError) as error:
+        except (KeyError, TypeError) as error:
+            raise ArtifactError(f"{folder / 'dataset.json'} lacks {error} of {split}") from error
+        except ArtifactError:
+            raise
+        except ValueError as error:
             raise ArtifactError(f"{folder / split}: {error}") from error
     return Dataset(splits, description)
 
@@ -358,22 +216,27 @@ CODE_ARRAYS = ("specified_mean", "specified_std", "unspecified_mean", "unspecifi
 
 
 def write_codes(
-    split: str, batches: Iterable[dict[str, np.ndarray]], count: int, folder: Path = CODES
+    split: str,
+    batches: Iterable[dict[str, np.ndarray]],
+    count: int,
+    model: str,
+    folder: Path = CODES,
 ) -> None:
-    """Writes the codes of a split as they come.
+    """Writes the codes of a split as they come, and then ``codes.json``, which describes them.
 
     Args:
         split: Its name.
         batches: Of some images each: float32 (B, D) means and deviations, int64 (B,) labels,
             named as in ``CODE_ARRAYS``.
         count: Images in all, >= 1.
+        model: Digest of the weights of the model whose codes they are.
         folder: Where to.
 
     Raises:
         ValueError: a batch has other arrays, or there are other than ``count`` images in all.
     """
+    writers: dict[str, RowWriter] = {}
     with ExitStack() as stack:
-        writers: dict[str, RowWriter] = {}
         for batch in batches:
             if set(batch) != set(CODE_ARRAYS):
                 raise ValueError(f"expected the arrays {CODE_ARRAYS}, got {tuple(batch)}")
@@ -386,15 +249,35 @@ def write_codes(
                 writers[name].append(rows)
         if not writers:
             raise ValueError(f"{folder / split} got no codes, expected those of {count} images")
+    arrays = {
+        name: described_array(writer.shape, writer.dtype, writer.digest.hexdigest())
+        for name, writer in writers.items()
+    }
+    write_json(folder / split / "codes.json", {"model_sha256": model, "arrays": arrays})
 
 
-def read_codes(split: str, folder: Path = CODES) -> dict[str, np.ndarray]:
+def read_codes(split: str, model: str, folder: Path = CODES) -> dict[str, np.ndarray]:
     """Memory-maps the codes of a split.
 
+    Args:
+        split: Its name.
+        model: Digest of the weights of the model whose codes are wanted.
+        folder: Where from.
+
     Raises:
-        ArtifactError: a file is missing or damaged.
+        ArtifactError: a file is missing or damaged, or the codes are of another model.
     """
-    return {name: read_array(folder / split / f"{name}.npy") for name in CODE_ARRAYS}
+    about = read_json(folder / split / "codes.json")
+    if about.get("model_sha256") != model:
+        raise ArtifactError(
+            f"{folder / split} holds codes of the model {about.get('model_sha256')}, expected "
+            f"those of {model} in {MODEL}: run the stage encode"
+        )
+    try:
+        digests = {name: about["arrays"][name]["sha256"] for name in CODE_ARRAYS}
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{folder / split / 'codes.json'}: {error!r} is missing") from error
+    return {name: read_array(folder / split / f"{name}.npy", digests[name]) for name in CODE_ARRAYS}
 
 
 def write_swaps(matrices: dict[str, np.ndarray], class_names: list[str]) -> None:

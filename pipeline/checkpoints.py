@@ -15,7 +15,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from pipeline.artifacts import repository, sha256, whole_file
+from pipeline.artifacts import repository
+from pipeline.files import sha256, whole_file
 
 KEPT = 2  # the newest, and the one before it should the newest be damaged
 
@@ -59,7 +60,7 @@ class Checkpoints:
         with whole_file(self.folder / f"{step:09d}-{digest}.safetensors") as part:
             part.write_bytes(content)
         for old in self._files()[KEPT:]:
-            old.unlink()
+            old.unlink(missing_ok=True)  # the same training in another process took it
 
     def newest(self) -> tuple[dict[str, Tensor], list[dict[str, float]]] | None:
         """State and curves of the newest checkpoint that is whole; None where there is none.

@@ -12,7 +12,7 @@ from pipeline.params import EncodeParams
 from pipeline.stage import run_stage
 from vaegan.data import LabelledImages, as_tensor, to_unit_range
 from vaegan.devices import configure_torch, resolve_device, to_channels_last
-from vaegan.model import DisentanglingVAE
+from vaegan.model import DisentanglingVAE, weights_digest
 
 
 def encode_split(
@@ -49,9 +49,11 @@ def encode(dataset: Dataset, params: EncodeParams) -> None:
     configure_torch(params.threads)
     device = resolve_device(params.device)
     model = to_channels_last(DisentanglingVAE.load(MODEL, device))
+    digest = weights_digest(MODEL)
     with tracking.model_run(dataset, params, "encode"):
         for split, data in dataset.splits.items():
-            write_codes(split, encode_split(model, data, params.batch_size, device), len(data))
+            batches = encode_split(model, data, params.batch_size, device)
+            write_codes(split, batches, len(data), digest)
             print(f"encoded {len(data)} {split} images of {dataset.name}")
 
 

@@ -13,9 +13,9 @@ from pipeline.artifacts import (
     Dataset,
     read_codes,
     read_dataset,
-    write_json,
     write_swaps,
 )
+from pipeline.files import write_json
 from pipeline.params import EvaluateParams
 from pipeline.stage import run_stage
 from vaegan.data import stratified_subset
@@ -29,7 +29,7 @@ from vaegan.evaluation.of_codes import (
     rate_metrics,
 )
 from vaegan.evaluation.of_images import image_metrics
-from vaegan.model import DisentanglingVAE
+from vaegan.model import DisentanglingVAE, weights_digest
 from vaegan.rng import numpy_rng
 
 Arrays = dict[str, np.ndarray]
@@ -91,10 +91,11 @@ def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
             f"evaluate.split: got {params.split}, expected one of {', '.join(dataset.splits)}; "
             "prepare.validation_size > 0 makes a validation split"
         )
-    data, train, test = dataset.splits[params.split], read_codes("train"), read_codes(params.split)
+    digest, data = weights_digest(MODEL), dataset.splits[params.split]
+    train, test = (read_codes(split, digest) for split in ("train", params.split))
     rows = stratified_subset(data.labels, params.test_images, numpy_rng(params.seed, "test-images"))
     test, images = {name: array[rows] for name, array in test.items()}, data.images[rows]
-    judge, digest = Judge.load(JUDGE, device)
+    judge, judge_digest = Judge.load(JUDGE, device)
     if judge.image_shape != data.image_shape:
         raise ValueError(
             f"{JUDGE} judges images of {judge.image_shape}, expected {data.image_shape}: "
@@ -104,7 +105,7 @@ def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
         metrics, matrices = measure_all(model, judge, images, train, test, params)
         word, sentence = verdict(metrics, params.degenerate_below)
         about = {"dataset": dataset.name, "split": params.split, "verdict": word}
-        results = about | {"judge/digest": digest} | metrics
+        results = about | {"judge/digest": judge_digest} | metrics
         write_swaps(matrices, dataset.description["class_names"])
         write_json(METRICS, results)
         tracking.log_results(results)

@@ -5,7 +5,8 @@ It learns from real images only, so it is trained once while models come and go.
 
 import sys
 
-from pipeline.artifacts import JUDGE, Dataset, read_dataset, whole_folder
+from pipeline.artifacts import JUDGE, Dataset, read_dataset
+from pipeline.files import whole_folder
 from pipeline.params import JudgeParams
 from pipeline.stage import run_stage
 from vaegan.data import as_tensor, to_unit_range

@@ -20,7 +20,8 @@ from ruamel.yaml.error import YAMLError
 
 import vaegan
 from pipeline import served_model
-from pipeline.artifacts import MODEL, ArtifactError
+from pipeline.artifacts import MODEL
+from pipeline.files import ArtifactError
 from vaegan.model import read_config, weights_digest
 from vaegan.networks import ModelConfig
 

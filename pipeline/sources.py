@@ -15,8 +15,9 @@ from torch.nn.functional import interpolate
 from torchvision import datasets
 from torchvision.datasets.utils import calculate_md5, check_integrity
 
-from pipeline.artifacts import Split, whole_file
+from pipeline.artifacts import Split
 from pipeline.download import download
+from pipeline.files import whole_file
 from vaegan.data import LabelledImages
 
 ARCHIVED: dict[str, type[datasets.MNIST]] = {

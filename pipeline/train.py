@@ -11,8 +11,9 @@ import torch
 from tqdm import tqdm
 
 from pipeline import registry, tracking
-from pipeline.artifacts import CURVES, MODEL, Dataset, read_dataset, whole_folder, write_curves
+from pipeline.artifacts import CURVES, MODEL, Dataset, read_dataset, write_curves
 from pipeline.checkpoints import Checkpoints, training_key
+from pipeline.files import whole_folder
 from pipeline.params import ModelParams, TrainParams, flat
 from pipeline.stage import run_stage
 from vaegan.data import first_per_class, to_unit_range

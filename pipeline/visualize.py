@@ -18,18 +18,17 @@ from pipeline.artifacts import (
     read_codes,
     read_curves,
     read_dataset,
-    read_json,
     read_swaps,
-    whole_folder,
     write_figure,
 )
+from pipeline.files import read_json, whole_folder
 from pipeline.params import VisualizeParams
 from pipeline.stage import run_stage
 from vaegan import charts, figures
 from vaegan.data import first_per_class, stratified_subset, to_unit_range
 from vaegan.devices import configure_torch
 from vaegan.embedding import tsne
-from vaegan.model import DisentanglingVAE
+from vaegan.model import DisentanglingVAE, weights_digest
 from vaegan.rng import numpy_rng
 
 # What the table of metrics shows, in words.
@@ -84,7 +83,7 @@ class Drawing:
         self.name = dataset.name
         self.data = dataset.test
         self.class_names = dataset.description["class_names"]
-        self.codes = read_codes("test")
+        self.codes = read_codes("test", weights_digest(MODEL))
         self.params = params
 
     def images(self, rows: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from vaegan.transport import ClassTransport
 
 WEIGHTS_FILE = "weights.safetensors"
 CONFIG_FILE = "model.json"
-FORMAT = 1  # of CONFIG_FILE
+FORMAT = 2  # of CONFIG_FILE; 1 had no digest of the weights
 
 
 class DisentanglingVAE(nn.Module):
@@ -98,8 +98,14 @@ class DisentanglingVAE(nn.Module):
         # Contiguous: safetensors keeps values, not the channels-last layout of training.
         weights = {name: value.contiguous().cpu() for name, value in self.state_dict().items()}
         # Not save_file, which makes files that only their owner can read.
-        (folder / WEIGHTS_FILE).write_bytes(safetensors.torch.save(weights))
-        text = {"format": FORMAT, "structure": self.config.to_dict(), "about": about or {}}
+        content = safetensors.torch.save(weights)
+        (folder / WEIGHTS_FILE).write_bytes(content)
+        text = {
+            "format": FORMAT,
+            "structure": self.config.to_dict(),
+            "weights_sha256": hashlib.sha256(content).hexdigest(),
+            "about": about or {},
+        }
         (folder / CONFIG_FILE).write_text(json.dumps(text, indent=2, allow_nan=False) + "\n")
 
     @classmethod
@@ -115,6 +121,12 @@ class DisentanglingVAE(nn.Module):
         """
         model = cls(read_config(folder))
         path = folder / WEIGHTS_FILE
+        expected, found = read_description(folder)["weights_sha256"], weights_digest(folder)
+        if found != expected:
+            raise ValueError(
+                f"{path} is damaged, or of another model than {CONFIG_FILE}: its SHA-256 is "
+                f"{found}, expected {expected}"
+            )
         try:
             model.load_state_dict(safetensors.torch.load_file(path))
         except safetensors.SafetensorError as error:
@@ -127,7 +139,7 @@ class DisentanglingVAE(nn.Module):
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """The content of ``model.json``: format, structure and what was told ``about`` the model.
+    """The content of ``model.json``: structure, digest of the weights, what is told ``about`` it.
 
     Raises:
         FileNotFoundError: the file is missing.
@@ -138,7 +150,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         text = json.loads(path.read_text())
         if text["format"] != FORMAT:
             raise ValueError(f"format {text['format']}, expected {FORMAT}")
-        return {"structure": text["structure"], "about": text["about"]}
+        return {name: text[name] for name in ("structure", "weights_sha256", "about")}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} does not describe a model: {error}") from error
 

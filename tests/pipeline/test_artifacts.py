@@ -6,41 +6,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from pipeline import artifacts
-from pipeline.artifacts import ArtifactError, Split, whole_file, whole_folder
+from pipeline.artifacts import Split
+from pipeline.files import ArtifactError, sha256, write_array
 from vaegan.data import LabelledImages
-
-
-def test_a_file_that_fails_halfway_leaves_the_old_one_and_nothing_else(tmp_path):
-    path = tmp_path / "f.txt"
-    path.write_text("old")
-    with pytest.raises(RuntimeError), whole_file(path) as part:
-        part.write_text("half")
-        raise RuntimeError
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["f.txt"]
-
-
-def test_a_folder_that_fails_halfway_leaves_the_old_one_and_nothing_else(tmp_path):
-    with whole_folder(tmp_path / "d") as folder:
-        (folder / "old").touch()
-    with pytest.raises(RuntimeError), whole_folder(tmp_path / "d") as folder:
-        (folder / "new").touch()
-        raise RuntimeError
-    assert [p.name for p in tmp_path.rglob("*")] == ["d", "old"]
-    with whole_folder(tmp_path / "d") as folder:
-        (folder / "new").touch()
-    assert [p.name for p in tmp_path.rglob("*")] == ["d", "new"]
-
-
-def test_files_are_readable_by_others_as_the_umask_says(tmp_path):
-    artifacts.write_json(tmp_path / "a.json", {})
-    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o666 & ~artifacts._umask()
-
-
-def test_json_with_nan_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="[Nn]a[Nn]|JSON"):
-        artifacts.write_json(tmp_path / "m.json", {"a": float("nan")})
-    assert not list(tmp_path.iterdir())
 
 
 def dataset(tmp_path, bars: LabelledImages) -> None:
@@ -62,26 +30,34 @@ def test_a_data_set_comes_back_memory_mapped_with_its_name_and_digests(tmp_path,
     described = json.loads((tmp_path / "dataset.json").read_text())["splits"]["train"]
     assert described["class_counts"] == np.bincount(bars.labels[:200]).tolist()
     assert described["arrays"]["images"]["shape"] == [200, 1, 16, 16]
-    digest = artifacts.sha256(tmp_path / "train/images.npy")
+    digest = sha256(tmp_path / "train/images.npy")
     assert described["arrays"]["images"]["sha256"] == digest
 
 
 @pytest.mark.parametrize("name", ["dataset.json", "train/images.npy", "test/labels.npy"])
-@pytest.mark.parametrize("harm", ["missing", "truncated"])
-def test_a_file_missing_or_truncated_is_named(tmp_path, bars, name, harm):
+@pytest.mark.parametrize("harm", ["missing", "truncated", "one flipped bit"])
+def test_a_file_missing_or_damaged_is_named(tmp_path, bars, name, harm):
     dataset(tmp_path, bars)
     path = tmp_path / name
+    content = bytearray(path.read_bytes())
     if harm == "missing":
         path.unlink()
+    elif harm == "truncated":
+        path.write_bytes(content[:-10])
     else:
-        path.write_bytes(path.read_bytes()[:-10])
+        content[-30 if path.suffix == ".json" else -5] ^= 1
+        path.write_bytes(content)
     with pytest.raises(ArtifactError, match=path.name):
         artifacts.read_dataset(tmp_path)
 
 
 def test_arrays_that_do_not_fit_together_are_refused(tmp_path, bars):
     dataset(tmp_path, bars)
-    artifacts.write_array(tmp_path / "test/labels.npy", bars.labels[:3])
+    write_array(tmp_path / "test/labels.npy", bars.labels[:3])
+    description = json.loads((tmp_path / "dataset.json").read_text())
+    digest = sha256(tmp_path / "test/labels.npy")
+    description["splits"]["test"]["arrays"]["labels"]["sha256"] = digest
+    (tmp_path / "dataset.json").write_text(json.dumps(description))
     with pytest.raises(ArtifactError, match=r"test: labels must be int64 \(56,\)"):
         artifacts.read_dataset(tmp_path)
 
@@ -94,8 +70,8 @@ def code_batch(first: int, count: int) -> dict[str, np.ndarray]:
 
 def test_codes_come_back_in_the_order_of_their_batches(tmp_path):
     batches = [code_batch(0, 2), code_batch(2, 2), code_batch(4, 1)]
-    artifacts.write_codes("train", iter(batches), 5, tmp_path)
-    read = artifacts.read_codes("train", tmp_path)
+    artifacts.write_codes("train", iter(batches), 5, "this model", tmp_path)
+    read = artifacts.read_codes("train", "this model", tmp_path)
     for i, name in enumerate(artifacts.CODE_ARRAYS):
         assert read[name].dtype == np.float32
         assert read[name][:, 0].tolist() == [100 * i + row for row in range(5)]
@@ -114,15 +90,20 @@ def test_codes_come_back_in_the_order_of_their_batches(tmp_path):
 )
 def test_codes_that_do_not_make_up_the_split_leave_no_file(tmp_path, batches, message):
     with pytest.raises(ValueError, match=message):
-        artifacts.write_codes("train", iter(batches), 3, tmp_path)
+        artifacts.write_codes("train", iter(batches), 3, "this model", tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_mapped_array_can_be_changed_in_memory_and_its_file_stays(tmp_path):
-    artifacts.write_array(tmp_path / "a.npy", np.zeros(3))
-    array = artifacts.read_array(tmp_path / "a.npy")
-    array[0] = 1.0
-    assert np.load(tmp_path / "a.npy").tolist() == [0, 0, 0]
+def test_codes_of_another_model_or_damaged_ones_are_refused(tmp_path):
+    artifacts.write_codes("train", [code_batch(0, 5)], 5, "this model", tmp_path)
+    with pytest.raises(ArtifactError, match=r"codes of the model this model, expected .*another"):
+        artifacts.read_codes("train", "another", tmp_path)
+    path = tmp_path / "train/specified_mean.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"specified_mean.npy is damaged: its SHA-256"):
+        artifacts.read_codes("train", "this model", tmp_path)
 
 
 def test_curves_come_back_to_the_bit(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from pipeline import artifacts, registry, tracking
+from pipeline.files import sha256
 from pipeline.params import EncodeParams
 from vaegan.model import weights_digest
 
@@ -126,7 +127,7 @@ def test_a_parameter_that_changed_since_is_tagged_not_lost(workspace):
 def test_the_data_set_is_logged_with_a_digest_of_all_its_bytes(workspace, bars):
     run = mlflow.get_run(train_once(artifacts.read_dataset()))
     (entry,) = run.inputs.dataset_inputs
-    digest = artifacts.sha256(artifacts.PREPARED / "train/images.npy")
+    digest = sha256(artifacts.PREPARED / "train/images.npy")
     assert (entry.dataset.name, entry.dataset.digest) == ("bars", digest[:16])
     assert run.data.tags["dataset"] == "bars"
 

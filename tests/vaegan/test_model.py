@@ -83,6 +83,15 @@ def test_truncated_weights_are_named(model, tmp_path):
         DisentanglingVAE.load(tmp_path)
 
 
+def test_one_flipped_bit_in_the_weights_is_found(model, tmp_path):
+    model.save(tmp_path)
+    content = bytearray((tmp_path / WEIGHTS_FILE).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / WEIGHTS_FILE).write_bytes(content)
+    with pytest.raises(ValueError, match=r"weights.safetensors is damaged, or of another model"):
+        DisentanglingVAE.load(tmp_path)
+
+
 def test_weights_of_another_structure_are_refused(model, tmp_path):
     other = ModelConfig((1, 16, 16), 4, 4, CodeConfig(6, True), CodeConfig(3, True))
     model.save(tmp_path)
