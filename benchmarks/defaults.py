@@ -53,11 +53,11 @@ def wait_until_logged(step: int) -> None:
 @contextmanager
 def in_own_store(
     dataset: Dataset, device: str | torch.device = "cpu"
-) -> Iterator[tuple[Checkpoints, torch.Tensor]]:
+) -> Iterator[tuple[Checkpoints, torch.Tensor, tracking.Training]]:
     """An open run in a store, and a folder, that are gone afterwards.
 
     Yields:
-        Checkpoints there, and the images of the sample grids: what the stage's loop needs.
+        Checkpoints there, the images of the sample grids, and the run: what the stage's loop needs.
     """
     shown = first_per_class(dataset.train.labels)
     samples = to_unit_range(as_tensor(dataset.train.images[shown], device))
@@ -67,8 +67,8 @@ def in_own_store(
         os.environ.pop("MLFLOW_TRACKING_URI", None)
         os.chdir(folder)
         try:
-            with tracking.training_run(dataset, {}, "benchmark", "benchmark"):
-                yield Checkpoints("benchmark"), samples
+            with tracking.training_run(dataset, {}, "benchmark", "benchmark", {}) as training:
+                yield Checkpoints("benchmark"), samples, training
         finally:
             os.chdir(before)
             del os.environ["DVC_ROOT"]

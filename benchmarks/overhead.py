@@ -140,11 +140,11 @@ def slowed(method: Callable[..., Any], is_slow: Callable[[], bool]) -> Callable[
 @contextmanager
 def switched(alternating: Alternating) -> Iterator[None]:
     """Tracking, and the sample grids that it wants, as the trainer's mode says."""
-    before, grid = tracking.reporting, train.sample_grid
+    before, grid = tracking.Training.reporting, train.sample_grid
 
     @contextmanager
-    def reporting() -> Iterator[Callable[..., None]]:
-        with before() as report:
+    def reporting(training: tracking.Training) -> Iterator[Callable[..., None]]:
+        with before(training) as report:
 
             def maybe(*arguments: Any) -> None:
                 alternating.store = alternating.mode
@@ -156,14 +156,14 @@ def switched(alternating: Alternating) -> Iterator[None]:
     for name in [n for n in vars(SqlAlchemyStore) if n.startswith(("log_", "get_", "set_"))]:
         method = getattr(SqlAlchemyStore, name)
         setattr(SqlAlchemyStore, name, slowed(method, lambda: alternating.store == "slow"))
-    tracking.reporting = reporting
+    tracking.Training.reporting = reporting  # type: ignore[method-assign,assignment]
 
     def drawn(*arguments: Any) -> Any:
         return None if alternating.mode == "off" else grid(*arguments)
 
     train.sample_grid = drawn  # type: ignore[assignment]
     yield
-    tracking.reporting, train.sample_grid = before, grid
+    tracking.Training.reporting, train.sample_grid = before, grid  # type: ignore[method-assign]
 
 
 def tracking_losses() -> dict[str, float]:
@@ -171,8 +171,8 @@ def tracking_losses() -> dict[str, float]:
     params, dataset, _ = configured()
     steps = STEPS * (len(MODES) * ROUNDS + 3)
     alternating = trainer(Alternating, steps=steps, report_every=STEPS)
-    with in_own_store(dataset) as (checkpoints, samples), switched(alternating):
-        train.run_training(alternating, checkpoints, samples)
+    with in_own_store(dataset) as (checkpoints, samples, training), switched(alternating):
+        train.run_training(alternating, checkpoints, samples, training)
     median = {mode: statistics.median(times[1:]) for mode, times in alternating.times.items()}
     between_reports = median["off"] * params.train.report_every / STEPS
     costs = {mode: median[mode] - median["off"] for mode in MODES}

@@ -135,8 +135,8 @@ def train_measured(device: str) -> list[dict[str, float]]:
     idle = time.time() - begun
     measured = trainer(Measured, device)
     measured.start(judge, dataset, params.evaluate, idle)
-    with in_own_store(dataset, where) as (checkpoints, samples):
-        run_training(measured, checkpoints, samples)
+    with in_own_store(dataset, where) as (checkpoints, samples, training):
+        run_training(measured, checkpoints, samples, training)
         measured.last()
     return measured.rows
 

@@ -110,8 +110,8 @@ def run() -> list[Result]:
     """Measures in a folder and a tracking store of its own."""
     _, dataset, _ = configured()
     paced = trainer(Paced, steps=STEPS * (ROUNDS + WARM_UP), report_every=STEPS)
-    with in_own_store(dataset) as (checkpoints, samples):
-        run_training(paced, checkpoints, samples)
+    with in_own_store(dataset) as (checkpoints, samples, training):
+        run_training(paced, checkpoints, samples, training)
     real, bare = paced.real[WARM_UP:], paced.floor[WARM_UP:]
     images = 2 * paced.config.pairs * STEPS
     ratio = statistics.median(r / f for r, f in zip(real, bare, strict=True))

@@ -18,6 +18,10 @@ DEFAULTS = {
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_MODEL_CATALOG_URI": "",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # A server that is gone is found out within seconds, not after five minutes of trying again.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "GIT_PYTHON_REFRESH": "quiet",
     "MPLBACKEND": "Agg",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",

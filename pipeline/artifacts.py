@@ -39,6 +39,22 @@ JUDGE = Path("judge")
 METRICS = Path("reports/metrics.json")
 SWAPS = Path("reports/swaps.csv")
 FIGURES = Path("reports/figures")
+# The metrics that matter first: in metrics.json, and so in tables of experiments, in this order.
+FIRST_METRICS = (
+    "leakage/mean",
+    "leakage/posterior",
+    "leakage/sampled",
+    "specified/probe_accuracy",
+    "swap/identity_accuracy",
+    "swap/prior_identity_accuracy",
+    "swap/style_kept_slant",
+    "swap/style_kept_thickness",
+    "swap/style_kept_width",
+    "reconstruction/mse",
+    "specified/style_r2",
+    "latent/active_units",
+    "latent/kl",
+)
 SPLITS = ("train", "validation", "test")  # the second one only if it was asked for
 
 

@@ -18,27 +18,29 @@ import pandas as pd
 from scipy.stats import t as student
 
 from pipeline import presets
+from pipeline.artifacts import FIRST_METRICS
 from pipeline.files import whole_file
 from pipeline.params import ParamsError, flat, load_params
 
 SEED = "train.seed"
 LEVEL = 0.95
-# The columns, in words: metric, and whether more or less of it is better.
-COLUMNS = {
-    "leakage/mean": "leak, means ↓",
-    "leakage/posterior": "leak, mean and variance ↓",
-    "leakage/sampled": "leak, samples ↓",
-    "specified/probe_accuracy": "class in s ↑",
-    "swap/identity_accuracy": "swaps ↑",
-    "swap/prior_identity_accuracy": "prior styles ↑",
-    "swap/style_kept_slant": "slant kept ↑",
-    "swap/style_kept_thickness": "thickness kept ↑",
-    "swap/style_kept_width": "width kept ↑",
-    "reconstruction/mse": "MSE ↓",
-    "specified/style_r2": "style in s ↓",
-    "latent/active_units": "active units",
-    "latent/kl": "KL, nats",
-}
+# The columns, in words, and whether more or less of it is better.
+WORDS = (
+    "leak, means ↓",
+    "leak, mean and variance ↓",
+    "leak, samples ↓",
+    "class in s ↑",
+    "swaps ↑",
+    "prior styles ↑",
+    "slant kept ↑",
+    "thickness kept ↑",
+    "width kept ↑",
+    "MSE ↓",
+    "style in s ↓",
+    "active units",
+    "KL, nats",
+)
+COLUMNS = dict(zip(FIRST_METRICS, WORDS, strict=True))
 
 
 @dataclass(frozen=True)

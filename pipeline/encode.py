@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pipeline import tracking
-from pipeline.artifacts import MODEL, Dataset, read_dataset, write_codes
+from pipeline.artifacts import CODES, MODEL, Dataset, read_dataset, write_codes
 from pipeline.params import EncodeParams
 from pipeline.stage import run_stage
 from vaegan.data import LabelledImages, as_tensor, to_unit_range
@@ -55,6 +55,7 @@ def encode(dataset: Dataset, params: EncodeParams) -> None:
             batches = encode_split(model, data, params.batch_size, device)
             write_codes(split, batches, len(data), digest)
             print(f"encoded {len(data)} {split} images of {dataset.name}")
+        tracking.log_outputs(CODES)
 
 
 def main() -> int:

@@ -1,11 +1,14 @@
 """Stage evaluate: the numbers that a model is judged by, and how far they are to be trusted."""
 
+import hashlib
+import json
 import sys
 
 import numpy as np
 
-from pipeline import tracking
+from pipeline import champion, tracking
 from pipeline.artifacts import (
+    FIRST_METRICS,
     JUDGE,
     METRICS,
     MODEL,
@@ -32,6 +35,7 @@ from vaegan.evaluation.of_images import image_metrics
 from vaegan.model import DisentanglingVAE, weights_digest
 from vaegan.rng import numpy_rng
 
+PROTOCOL = 2  # changes where the same model would be given other numbers
 Arrays = dict[str, np.ndarray]
 Metrics = dict[str, float]
 
@@ -81,6 +85,31 @@ def measure_all(
     return metrics, matrices
 
 
+def in_order(metrics: Metrics) -> Metrics:
+    """The metrics that matter first, first: tables of experiments have their columns in order."""
+    first = {name: metrics[name] for name in FIRST_METRICS if name in metrics}
+    return first | metrics
+
+
+def gates(params: EvaluateParams) -> dict[str, tuple[str, float]]:
+    """What a champion must reach, by metric."""
+    return {
+        "swap/identity_accuracy": (">=", params.gates.transfer),
+        "specified/probe_accuracy": (">=", params.gates.specified),
+        "leakage/mean": ("<=", params.gates.leakage),
+    }
+
+
+def protocol(dataset: Dataset, judge: str, params: EvaluateParams) -> str:
+    """A digest of how a model is judged: only what was judged alike can be compared."""
+    how = {
+        "protocol": PROTOCOL,
+        "images": dataset.description["splits"][params.split]["arrays"]["images"]["sha256"],
+        "judge": judge,
+    } | params.model_dump(exclude={"gates", "champion_by", "degenerate_below", "device", "threads"})
+    return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
     """Writes ``reports/metrics.json`` and ``reports/swaps.csv``."""
     configure_torch(params.threads)
@@ -104,14 +133,26 @@ def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
     with tracking.model_run(dataset, params, "evaluate"):
         metrics, matrices = measure_all(model, judge, images, train, test, params)
         word, sentence = verdict(metrics, params.degenerate_below)
-        about = {"dataset": dataset.name, "split": params.split, "verdict": word}
-        results = about | {"judge/digest": judge_digest} | metrics
+        results = (
+            {"verdict": word}
+            | in_order(metrics)
+            | {
+                "dataset": dataset.name,
+                "split": params.split,
+                "judge/digest": judge_digest,
+                "protocol": protocol(dataset, judge_digest, params),
+                "gates": champion.gates_passed(metrics, word, gates(params)),
+                "champion_by": params.champion_by,
+            }
+        )
         write_swaps(matrices, dataset.description["class_names"])
         write_json(METRICS, results)
         tracking.log_results(results)
         tracking.tag({"verdict_reason": sentence})
         for path in (METRICS, SWAPS):
             tracking.log_file(path)
+        tracking.log_outputs(JUDGE, METRICS, SWAPS)
+        said = champion.consider(digest, results)
     print(
         f"measured on {len(rows)} of {len(data)} {params.split} images "
         "(evaluate.test_images caps them)"
@@ -119,6 +160,7 @@ def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
     for name, value in metrics.items():
         print(f"{name:40} {value:.4f}")
     print(f"{word}: {sentence}" if word == "sound" else f"WARNING: {word}: {sentence}")
+    print(said)
 
 
 def main() -> int:

@@ -219,6 +219,17 @@ class JudgeParams(Section):
     """CPU threads."""
 
 
+class GateParams(Section):
+    """What a model must reach to become the champion of its data set."""
+
+    transfer: Annotated[float, Field(ge=0, le=1)]
+    """Share of swaps that show the identity asked for (swap/identity_accuracy), at least."""
+    specified: Annotated[float, Field(ge=0, le=1)]
+    """Accuracy of a linear probe of the specified code (specified/probe_accuracy), at least."""
+    leakage: Annotated[float, Field(ge=0, le=1)]
+    """Accuracy of the strongest probe of the style's means (leakage/mean), at most."""
+
+
 class EvaluateParams(Section):
     """How to judge a model."""
 
@@ -234,6 +245,10 @@ class EvaluateParams(Section):
     """Swapped images of each kind that are drawn to be judged."""
     degenerate_below: Annotated[float, Field(ge=0, le=1)]
     """Identity transfer below which a model is called degenerate, in words."""
+    gates: GateParams
+    """What a champion must reach."""
+    champion_by: Literal["leakage/mean", "swap/identity_accuracy", "reconstruction/mse"]
+    """The metric in which it must be better than the champion before it."""
     device: Device
     """Where to draw and judge images."""
     threads: Threads

@@ -1,4 +1,4 @@
-"""Where runs live, the run of a model, and what is logged there: MLflow's only caller but one.
+"""The run of a model and what is logged there.
 
 One run per trained model, found by the SHA-256 of its weights. No stage depends on the
 state of the store: where it has no run of the model, one is opened that says so.
@@ -6,69 +6,85 @@ state of the store: where it has no run of the model, one is opened that says so
 
 import os
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 import torch
-from filelock import FileLock
 from mlflow.data.numpy_dataset import NumpyDataset, from_numpy
-from mlflow.entities import LifecycleStage, Run
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Run
 from pydantic import BaseModel
 
-from pipeline import registry
-from pipeline.artifacts import MODEL, Dataset, repository
+from pipeline import registry, unsent
+from pipeline.artifacts import CURVES, MODEL, PREPARED, Dataset
+from pipeline.files import tree_digest
+from pipeline.origin import changes, origin_tags, params_digest
 from pipeline.params import flat
+from pipeline.store import FAILURE_TAG, connect, process_tag
+from pipeline.unsent import LOST, Finish, Reporter
 from vaegan.data import to_unit_range
 from vaegan.model import read_description, weights_digest
 
-EXPERIMENT = "vaegan"
 MODEL_TAG = registry.DIGEST_TAG
 KEY_TAG = "training.key"
-# What the pipeline itself writes does not make the user's tree a changed one.
-OUTPUTS = ("dvc.lock", "reports")
+OUTPUT_PREFIX = "sha256."
+PATCH = "origin/changes.patch"
+SAME_TREE = ("git.commit", "patch.sha256")
 
 
-def connect() -> str:
-    """Points MLflow at the user's store and makes sure of the experiment; returns its id.
+class Training:
+    """The open run of a training: takes its reports, and what it ends with.
 
-    ``MLFLOW_TRACKING_URI`` is taken where it is set; else the store is ``mlflow.db`` in the
-    user's own repository, with artifacts under ``mlruns/`` beside it, also when a stage runs
-    in one of DVC's temporary copies. One process at a time: two that set up a fresh
-    store at once would fail.
+    A store that is lost on the way costs the training nothing: what it did not take is kept, and
+    sent when it answers again, or by the next stage.
+
+    Attributes:
+        run: As it was when it was opened.
     """
-    root = repository()
-    own = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(_absolute(own or "sqlite:///mlflow.db", root))
-    (root / "mlruns").mkdir(exist_ok=True)
-    with FileLock(root / "mlruns" / ".lock"):
-        experiment = mlflow.get_experiment_by_name(EXPERIMENT)
-        if experiment is None:
-            location = None if own else (root / "mlruns").as_uri()
-            identity = mlflow.create_experiment(EXPERIMENT, artifact_location=location)
-        else:
-            identity = experiment.experiment_id
-            if experiment.lifecycle_stage == LifecycleStage.DELETED:
-                mlflow.MlflowClient().restore_experiment(identity)
-    mlflow.set_experiment(experiment_id=identity)
-    return identity
 
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.reporter = Reporter(run.info.run_id)
 
-def _absolute(uri: str, root: Path) -> str:
-    """A relative SQLite file belongs to the user's repository, not to a stage's folder."""
-    prefix = "sqlite:///"
-    path = uri.removeprefix(prefix)
-    return uri if path == uri or path.startswith("/") else f"{prefix}{root / path}"
+    @contextmanager
+    def reporting(self) -> Iterator[Reporter]:
+        """Logs reports from a thread of its own, in their order, while the block runs.
+
+        So a slow store costs the training no time. At the end all is logged, unless the store is
+        lost; where the block ends by an exception, the report that is being logged is the last.
+        """
+        try:
+            yield self.reporter
+        except BaseException:  # who stops a training does not wait for a slow store to take it all
+            self.reporter.stop()
+            raise
+        self.reporter.wait()
+
+    def finish(self, fitted: dict[str, float], step: int, samples: Any) -> None:
+        """Logs and registers the trained model that lies in ``models/``.
+
+        Args:
+            fitted: Losses of what was fitted last.
+            step: Steps of the training.
+            samples: Some images, float32 (N, C, H, W) in [0, 1].
+        """
+        identity = self.run.info.run_id
+        digests = output_tags(PREPARED, MODEL, CURVES)
+        finish = Finish(weights_digest(MODEL), fitted, step, digests, samples)
+        if not self.reporter.backlog:
+            with suppress(*LOST):
+                unsent.send_finish(identity, finish)
+                return
+        unsent.keep(identity, list(self.reporter.backlog), finish)
 
 
 @contextmanager
-def training_run(dataset: Dataset, params: dict[str, Any], about: str, key: str) -> Iterator[Run]:
+def training_run(
+    dataset: Dataset, params: dict[str, Any], about: str, key: str, tags: dict[str, str]
+) -> Iterator[Training]:
     """Opens the run of a model that is about to be trained, or that of its unfinished training.
 
     Ends FINISHED, FAILED after an exception or KILLED after SIGTERM or Ctrl-C, the reason
@@ -79,21 +95,48 @@ def training_run(dataset: Dataset, params: dict[str, Any], about: str, key: str)
         params: Flat, logged as the run's parameters.
         about: The run's description.
         key: Digest of what determines the training, see ``checkpoints.training_key``.
+        tags: Of the run, and later of the registered version.
+
+    Raises:
+        StoreError: the store cannot be used; then nothing has been trained.
     """
     experiment = connect()
-    query = f"tags.`{KEY_TAG}` = '{key}' AND attributes.status != 'FINISHED'"
-    unfinished = _newest_run(experiment, query)
-    tags = origin_tags() | {
-        "dataset": dataset.name,
-        KEY_TAG: key,
-        "mlflow.note.content": about,
-    }
+    unsent.send_all()
+    tags = (
+        origin_tags()
+        | tags
+        | {
+            "dataset": dataset.name,
+            "data.sha256": dataset.description["splits"]["train"]["arrays"]["images"]["sha256"],
+            "params.sha256": params_digest(params),
+            KEY_TAG: key,
+            "mlflow.note.content": about,
+        }
+    )
+    unfinished = _unfinished_run(experiment, key)
     name = None if unfinished else os.environ.get("DVC_EXP_NAME")
-    run = mlflow.start_run(unfinished, run_name=name, tags=tags)
-    with _ending():
+    run = mlflow.start_run(unfinished, run_name=name, tags=tags | process_tag())
+    with _ending(may_be_lost=True):
         mlflow.log_params({"dataset": dataset.name} | params)
         mlflow.log_input(_dataset_input(dataset), context="training")
-        yield run
+        if tags.get("git.dirty") == "true":
+            _log_text(changes(), PATCH)
+        yield Training(mlflow.get_run(run.info.run_id))
+
+
+def _unfinished_run(experiment: str, key: str) -> str | None:
+    """The newest run of this very training that ended without a model; None where there is none.
+
+    A run that is still RUNNING belongs to another process that does the same.
+    """
+    found = mlflow.search_runs(
+        [experiment],
+        f"tags.`{KEY_TAG}` = '{key}' AND attributes.status != 'RUNNING'",
+        order_by=["attributes.start_time DESC"],
+        output_format="list",
+    )
+    unfinished = [run.info.run_id for run in found if MODEL_TAG not in run.data.tags]
+    return unfinished[0] if unfinished else None
 
 
 @contextmanager
@@ -107,12 +150,15 @@ def model_run(dataset: Dataset, stage_params: BaseModel, stage: str) -> Iterator
 
     Raises:
         ValueError, FileNotFoundError: ``models/`` does not hold a model.
+        StoreError: the store cannot be used.
     """
     experiment = connect()
+    unsent.send_all()
     digest = weights_digest(MODEL)
     known = _newest_run(experiment, f"tags.`{MODEL_TAG}` = '{digest}'")
     run = mlflow.start_run(run_id=known) if known else _restored_run(dataset, digest)
     with _ending():
+        mlflow.set_tags(process_tag())
         _log_stage_params(run, flat(stage_params, f"{stage}."))
         if os.environ.get("DVC_STAGE"):  # by hand, dvc.lock may tell of another model
             registry.tag_version_of(digest, registry.dvc_lock_tags(Path("dvc.lock")))
@@ -143,18 +189,18 @@ def _restored_run(dataset: Dataset, digest: str) -> Run:
     mlflow.log_params({"dataset": dataset.name} | about.get("params", {}))
     mlflow.log_input(_dataset_input(dataset), context="training")
     example = to_unit_range(torch.from_numpy(dataset.train.images[:8].copy())).numpy()
-    registry.register(MODEL, run.info.run_id, registered_tags(run), example)
+    registry.register(MODEL, run.info.run_id, unsent.registered_tags(run), example)
     return run
 
 
-def registered_tags(run: Run) -> dict[str, str]:
-    """What a registered version tells of its origin: the tags that its run started with."""
-    return {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
-
-
 @contextmanager
-def _ending() -> Iterator[None]:
-    """Ends the active run with the status that tells how the block ended."""
+def _ending(may_be_lost: bool = False) -> Iterator[None]:
+    """Ends the active run with the status that tells how the block ended.
+
+    Args:
+        may_be_lost: Whether a store that does not take the end of a block that succeeded is no
+            fault: what it has missed is kept.
+    """
 
     def terminate(*_: object) -> None:
         raise SystemExit(128 + signal.SIGTERM)
@@ -164,13 +210,16 @@ def _ending() -> Iterator[None]:
         yield
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt | SystemExit)
-        with suppress(MlflowException):  # where the store is what failed, that is the news
-            mlflow.set_tag("failure", f"{type(error).__name__}: {error}"[:500])
+        with suppress(*LOST):  # where the store is what failed, that is the news
+            mlflow.set_tag(FAILURE_TAG, f"{type(error).__name__}: {error}"[:500])
             mlflow.end_run("KILLED" if killed else "FAILED")
         raise
     else:
-        _remove_tag("failure")
-        mlflow.end_run("FINISHED")
+        allowed = LOST if may_be_lost else ()
+        with suppress(*allowed):
+            _remove_tag(FAILURE_TAG)
+        with suppress(*allowed):
+            mlflow.end_run("FINISHED")
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -208,31 +257,6 @@ def _dataset_input(dataset: Dataset) -> NumpyDataset:
     )
 
 
-def origin_tags() -> dict[str, str]:
-    """Where a run comes from: git commit, whether the tree has changes, DVC's experiment.
-
-    To be taken when a run starts: the user may go on editing while it trains.
-    """
-    tags = {}
-    commit = _git("rev-parse", "HEAD")
-    if commit is not None:
-        excluded = [f":(exclude){path}" for path in OUTPUTS]
-        changed = _git("status", "--porcelain", "--", ".", *excluded)
-        tags = {"git.commit": commit, "git.dirty": str(bool(changed)).lower()}
-    for tag, variable in (("dvc.exp", "DVC_EXP_NAME"), ("dvc.baseline", "DVC_EXP_BASELINE_REV")):
-        if value := os.environ.get(variable):
-            tags[tag] = value
-    return tags
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
 def log_metrics(metrics: dict[str, float], step: int | None = None) -> None:
     """Logs numbers in one call into the open run."""
     mlflow.log_metrics(metrics, step=step)
@@ -252,50 +276,23 @@ def log_results(results: dict[str, Any]) -> None:
     tag(words)
 
 
-@contextmanager
-def reporting() -> Iterator[Callable[[int, dict[str, float], np.ndarray], None]]:
-    """Logs a training's reports into the open run from a thread of its own, in their order.
+def output_tags(*paths: Path) -> dict[str, str]:
+    """Tags that hold what came out of a stage: the digest of each file or folder."""
+    return {f"{OUTPUT_PREFIX}{path}": tree_digest(path) for path in paths}
 
-    So a slow store costs the training no time. All is logged when the block has ended; where it
-    ends by an exception, the report that is being logged is the last.
 
-    Yields:
-        A function of step, metrics and sample grid, uint8 (H, W, C), by which the run's page
-        can scrub through training. It returns at once.
+def log_outputs(*paths: Path) -> None:
+    """Tags the open run, and the model's version, with the digests of what a stage has made.
 
-    Raises:
-        MlflowException, OSError: what logging a report raised, at the next one or at the end.
+    Only if the tree is the one that the model was trained from: a version's digests are what
+    running its commit has to give again.
     """
-    run = mlflow.active_run()
-    if run is None:
-        raise RuntimeError("reports are logged into an open run, and none is open")
-    client, identity = mlflow.MlflowClient(), run.info.run_id  # the active run is the thread's own
-    failures: list[Exception] = []
-
-    def log(step: int, metrics: dict[str, float], samples: np.ndarray) -> None:
-        if failures:  # a later point would hide the gap from a training that goes on
-            return
-        try:  # metrics last: where they are, the grid is
-            client.log_image(identity, samples, key="samples", step=step)
-            mlflow.log_metrics(metrics, step=step, run_id=identity)
-        except Exception as error:  # raised in the training's own thread
-            failures.append(error)
-
-    worker = ThreadPoolExecutor(1, "tracking")
-
-    def report(step: int, metrics: dict[str, float], samples: np.ndarray) -> None:
-        if failures:
-            raise failures[0]
-        worker.submit(log, step, metrics, samples)
-
-    try:
-        yield report
-    except BaseException:  # who stops a training does not wait for a slow store to take it all
-        worker.shutdown(cancel_futures=True)
-        raise
-    worker.shutdown()
-    if failures:
-        raise failures[0]
+    run, now = mlflow.active_run(), origin_tags()
+    if run is None or any(run.data.tags.get(name) != now.get(name) for name in SAME_TREE):
+        return
+    tags = output_tags(*paths)
+    mlflow.set_tags(tags)
+    registry.tag_version_of(weights_digest(MODEL), tags)
 
 
 def log_file(path: Path, folder: str | None = None) -> None:
@@ -306,3 +303,11 @@ def log_file(path: Path, folder: str | None = None) -> None:
 def tag(tags: dict[str, str]) -> None:
     """Sets tags on the open run."""
     mlflow.set_tags(tags)
+
+
+def _log_text(text: str, path: str) -> None:
+    """Logs text as an artifact of the open run."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / Path(path).name
+        file.write_text(text)
+        mlflow.log_artifact(str(file), str(Path(path).parent))

@@ -1,6 +1,5 @@
 """Stage train: learns the model from the prepared data set, tracks it and registers it."""
 
-import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,17 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from pipeline import registry, tracking
-from pipeline.artifacts import CURVES, MODEL, Dataset, read_dataset, write_curves
+from pipeline import tracking
+from pipeline.artifacts import MODEL, Dataset, read_dataset, write_curves
 from pipeline.checkpoints import Checkpoints, training_key
 from pipeline.files import whole_folder
+from pipeline.origin import machine_tags
 from pipeline.params import ModelParams, TrainParams, flat
 from pipeline.stage import run_stage
 from vaegan.data import first_per_class, to_unit_range
 from vaegan.devices import configure_torch, resolve_device, resolve_precision
 from vaegan.losses import ObjectiveWeights
-from vaegan.model import DisentanglingVAE, weights_digest
+from vaegan.model import DisentanglingVAE
 from vaegan.networks import CodeConfig, ModelConfig
 from vaegan.training import Trainer, TrainingConfig
 from vaegan.transport import TransportConfig
@@ -106,34 +106,29 @@ def train(dataset: Dataset, model_params: ModelParams, params: TrainParams) -> N
         "device": device.type,
         "torch": torch.__version__,
     }
-    with tracking.training_run(dataset, settings, _describe(about), checkpoints.key) as run:
-        tracking.tag(_machine_tags(config, device))
-        curves = run_training(trainer, checkpoints, samples)
+    cpu = str(torch.cpu.get_capabilities().get("cpu_name", ""))
+    tags = machine_tags(config.precision, device.type, torch.get_num_threads(), cpu)
+    with tracking.training_run(
+        dataset, settings, _describe(about), checkpoints.key, tags
+    ) as training:
+        curves = run_training(trainer, checkpoints, samples, training)
         fitted = trainer.finish()
-        tracking.log_metrics(fitted, step=params.steps)
         print("".join(f"{name} {value:.3f}  " for name, value in fitted.items()))
         with whole_folder(MODEL) as folder:
             trainer.model.eval().save(folder, about)
         write_curves(curves.drop(columns=UNREPEATABLE))
-        tracking.log_file(CURVES, "curves")
-        digest = weights_digest(MODEL)
-        tracking.tag({tracking.MODEL_TAG: digest})
-        registry.register(
-            MODEL,
-            run.info.run_id,
-            tracking.registered_tags(run),
-            samples.cpu().numpy(),
-            step=params.steps,
-        )
+        training.finish(fitted, params.steps, samples.cpu().numpy())
     checkpoints.clear()
 
 
-def run_training(trainer: Trainer, checkpoints: Checkpoints, samples: torch.Tensor) -> pd.DataFrame:
+def run_training(
+    trainer: Trainer, checkpoints: Checkpoints, samples: torch.Tensor, training: tracking.Training
+) -> pd.DataFrame:
     """Trains to the end, with a line, a checkpoint and a look at samples per report."""
     rows = _resume(trainer, checkpoints)
     steps = trainer.config.steps
     with (
-        tracking.reporting() as track,
+        training.reporting() as track,
         tqdm(
             total=steps, initial=trainer.step, unit="step", disable=not sys.stderr.isatty()
         ) as bar,
@@ -192,18 +187,6 @@ def _describe(about: dict[str, Any]) -> str:
         f"Disentangling VAE trained on {about['dataset']} ({about['training_images']} images), "
         f"{params['train.steps']} steps of {params['train.pairs']} pairs; {codes}."
     )
-
-
-def _machine_tags(config: TrainingConfig, device: torch.device) -> dict[str, str]:
-    """What can change the bits of the result besides parameters, data and code."""
-    return {
-        "precision": config.precision,
-        "device": device.type,
-        "threads": str(torch.get_num_threads()),
-        "cpu": torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pipeline import tracking
+from pipeline import champion, tracking
 from pipeline.artifacts import (
     FIGURES,
     METRICS,
@@ -216,14 +216,18 @@ def visualize(dataset: Dataset, params: VisualizeParams) -> None:
     """Writes ``reports/figures/``."""
     configure_torch(params.threads)
     drawing = Drawing(DisentanglingVAE.load(MODEL), dataset, params)
-    with tracking.model_run(dataset, params, "visualize"), whole_folder(FIGURES) as folder:
+    with tracking.model_run(dataset, params, "visualize"):
         # DVC skips evaluate where a reproduction's codes and metrics are those in git: this
         # model's run in this store would have none.
-        tracking.log_results(read_json(METRICS))
-        for name, figure in draw_all(drawing):
-            path = write_figure(name, figure, folder)
-            tracking.log_file(path, "figures")
-            print(f"drew {FIGURES / path.name}")
+        results = read_json(METRICS)
+        tracking.log_results(results)
+        champion.consider(weights_digest(MODEL), results)
+        with whole_folder(FIGURES) as folder:
+            for name, figure in draw_all(drawing):
+                path = write_figure(name, figure, folder)
+                tracking.log_file(path, "figures")
+                print(f"drew {FIGURES / path.name}")
+        tracking.log_outputs(FIGURES)
 
 
 def main() -> int:

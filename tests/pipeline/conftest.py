@@ -1,9 +1,14 @@
+from pathlib import Path
+
 import mlflow
 import pytest
 import torch
 
 from pipeline import artifacts
+from pipeline.params import Params, load_params
 from vaegan.model import DisentanglingVAE
+
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
 
 @pytest.fixture
@@ -22,3 +27,24 @@ def workspace(tmp_path, monkeypatch, bars, model_config):
     while mlflow.active_run():
         mlflow.end_run()
     mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture
+def small(workspace) -> Params:
+    params = load_params(SHIPPED)
+    return params.model_copy(
+        update={
+            "model": params.model.model_copy(update={"base_channels": 2}),
+            "train": params.train.model_copy(
+                update={
+                    "steps": 12,
+                    "pairs": 8,
+                    "report_every": 4,
+                    "threads": 1,
+                    "transport": params.train.transport.model_copy(
+                        update={"steps": 10, "changes": 4, "images_per_change": 8}
+                    ),
+                }
+            ),
+        }
+    )

@@ -3,17 +3,14 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pytest
-from mlflow.exceptions import MlflowException
 
-from pipeline import artifacts, registry, tracking
+from pipeline import artifacts, registry, store, tracking
 from pipeline.files import sha256
+from pipeline.origin import origin_tags
 from pipeline.params import EncodeParams
 from vaegan.model import weights_digest
 
@@ -25,9 +22,9 @@ def encode_params(batch_size: int = 7) -> EncodeParams:
 
 
 def train_once(dataset: artifacts.Dataset) -> str:
-    with tracking.training_run(dataset, {"train.lr": 0.1}, "about it", "key") as run:
+    with tracking.training_run(dataset, {"train.lr": 0.1}, "about it", "key", {}) as run:
         tracking.tag({tracking.MODEL_TAG: weights_digest(artifacts.MODEL)})
-    return run.info.run_id
+    return run.run.info.run_id
 
 
 def test_a_later_stage_logs_into_the_run_that_trained_the_model(workspace):
@@ -71,26 +68,27 @@ def test_a_model_of_another_store_is_registered_here_too(workspace):
 
 def test_an_unfinished_training_goes_on_in_its_own_run_and_another_does_not(workspace):
     dataset = artifacts.read_dataset()
-    with pytest.raises(RuntimeError), tracking.training_run(dataset, {}, "", "key") as first:
+    with pytest.raises(RuntimeError), tracking.training_run(dataset, {}, "", "key", {}) as first:
         tracking.log_metrics({"lr": 1.0}, step=5)
         raise RuntimeError
-    with tracking.training_run(dataset, {}, "", "other key") as other:
-        assert other.info.run_id != first.info.run_id
+    with tracking.training_run(dataset, {}, "", "other key", {}) as other:
+        assert other.run.info.run_id != first.run.info.run_id
         assert tracking.last_step("lr") == 0
-    with tracking.training_run(dataset, {}, "", "key") as again:
-        assert again.info.run_id == first.info.run_id
+    with tracking.training_run(dataset, {}, "", "key", {}) as again:
+        assert again.run.info.run_id == first.run.info.run_id
         assert tracking.last_step("lr") == 5
-    run = mlflow.get_run(first.info.run_id)
+        tracking.tag({tracking.MODEL_TAG: "of what it trained"})
+    run = mlflow.get_run(first.run.info.run_id)
     assert run.info.status == "FINISHED"
     assert "failure" not in run.data.tags
-    with tracking.training_run(dataset, {}, "", "key") as anew:
-        assert anew.info.run_id != first.info.run_id
+    with tracking.training_run(dataset, {}, "", "key", {}) as anew:
+        assert anew.run.info.run_id != first.run.info.run_id
 
 
 def test_an_experiment_deleted_in_the_page_is_brought_back(workspace):
-    identity = tracking.connect()
+    identity = store.connect()
     mlflow.MlflowClient().delete_experiment(identity)
-    assert tracking.connect() == identity
+    assert store.connect() == identity
     assert train_once(artifacts.read_dataset())
 
 
@@ -98,14 +96,14 @@ def test_a_relative_store_lies_in_the_users_repository(workspace, monkeypatch):
     (workspace / "user").mkdir()
     monkeypatch.setenv("DVC_ROOT", str(workspace / "user"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
-    tracking.connect()
+    store.connect()
     assert (workspace / "user" / "own.db").is_file()
 
 
 def test_words_among_the_results_are_tags(workspace):
-    with tracking.training_run(artifacts.read_dataset(), {}, "", "key") as run:
+    with tracking.training_run(artifacts.read_dataset(), {}, "", "key", {}) as run:
         tracking.log_results({"verdict": "sound", "swap/identity_accuracy": 0.5})
-    run = mlflow.get_run(run.info.run_id)
+    run = mlflow.get_run(run.run.info.run_id)
     assert run.data.tags["verdict"] == "sound"
     assert run.data.metrics == {"swap/identity_accuracy": 0.5}
 
@@ -134,19 +132,22 @@ def test_the_data_set_is_logged_with_a_digest_of_all_its_bytes(workspace, bars):
 
 def test_an_exception_ends_the_run_failed_with_the_reason(workspace):
     dataset = artifacts.read_dataset()
-    with pytest.raises(RuntimeError), tracking.training_run(dataset, {}, "", "key") as run:
+    with pytest.raises(RuntimeError), tracking.training_run(dataset, {}, "", "key", {}) as run:
         raise RuntimeError("out of luck")
-    run = mlflow.get_run(run.info.run_id)
+    run = mlflow.get_run(run.run.info.run_id)
     assert run.info.status == "FAILED"
     assert run.data.tags["failure"] == "RuntimeError: out of luck"
 
 
 def test_sigterm_ends_the_run_killed(workspace):
     dataset = artifacts.read_dataset()
-    with pytest.raises(SystemExit) as exit_, tracking.training_run(dataset, {}, "", "key") as run:
+    with (
+        pytest.raises(SystemExit) as exit_,
+        tracking.training_run(dataset, {}, "", "key", {}) as run,
+    ):
         os.kill(os.getpid(), signal.SIGTERM)
     assert exit_.value.code == 143
-    assert mlflow.get_run(run.info.run_id).info.status == "KILLED"
+    assert mlflow.get_run(run.run.info.run_id).info.status == "KILLED"
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
@@ -171,7 +172,7 @@ def test_the_users_own_tracking_uri_is_taken(workspace, monkeypatch):
 
 
 def test_processes_that_set_up_a_fresh_store_at_once_all_succeed(workspace):
-    code = "from pipeline import tracking; print(tracking.connect())"
+    code = "from pipeline import store; print(store.connect())"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     started = [
         subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
@@ -182,107 +183,8 @@ def test_processes_that_set_up_a_fresh_store_at_once_all_succeed(workspace):
     assert len(answers) == 1
 
 
-def test_reports_are_logged_by_step_when_the_block_has_ended(workspace):
-    with tracking.training_run(artifacts.read_dataset(), {}, "", "key") as run:
-        with tracking.reporting() as report:
-            for step in (5, 10):
-                report(step, {"loss": step / 2}, np.full((8, 8, 1), step, np.uint8))
-        history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")
-        assert [(point.step, point.value) for point in history] == [(5, 2.5), (10, 5.0)]
-    files = [f.path for f in mlflow.MlflowClient().list_artifacts(run.info.run_id, "images")]
-    for step in (5, 10):
-        assert any(f"samples+step+{step}+" in f and f.endswith(".png") for f in files)
-
-
-def test_a_slow_store_does_not_keep_a_report_waiting(workspace, monkeypatch):
-    answer = threading.Event()
-    log = mlflow.log_metrics
-    monkeypatch.setattr(mlflow, "log_metrics", lambda *a, **k: answer.wait(60) and log(*a, **k))
-    with tracking.training_run(artifacts.read_dataset(), {}, "", "key"):
-        with tracking.reporting() as report:
-            report(1, {"loss": 1.0}, np.zeros((8, 8, 1), np.uint8))
-            assert tracking.last_step("loss") == 0  # it went on before the store answered
-            answer.set()
-        assert tracking.last_step("loss") == 1
-
-
-def test_after_a_report_that_was_not_logged_no_later_one_is(workspace, monkeypatch):
-    log, queued = mlflow.log_metrics, threading.Event()
-
-    def fail_at_two(metrics, step, **rest) -> None:
-        assert queued.wait(60)
-        if step == 2:
-            raise MlflowException("the store is gone")
-        log(metrics, step=step, **rest)
-
-    monkeypatch.setattr(mlflow, "log_metrics", fail_at_two)
-    with (
-        pytest.raises(MlflowException, match="store is gone"),
-        tracking.training_run(artifacts.read_dataset(), {}, "", "key") as run,
-        tracking.reporting() as report,
-    ):
-        for step in (1, 2, 3):
-            report(step, {"loss": 1.0}, np.zeros((8, 8, 1), np.uint8))
-        queued.set()
-    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")
-    assert [point.step for point in history] == [1]
-
-
-def test_a_report_after_one_that_was_not_logged_stops_the_training(workspace, monkeypatch):
-    def fail(*_, **__) -> None:
-        raise MlflowException("the store is gone")
-
-    monkeypatch.setattr(mlflow, "log_metrics", fail)
-    with (
-        pytest.raises(MlflowException, match="store is gone"),
-        tracking.training_run(artifacts.read_dataset(), {}, "", "key"),
-        tracking.reporting() as report,
-    ):
-        for _ in range(600):
-            report(1, {"loss": 1.0}, np.zeros((8, 8, 1), np.uint8))
-            time.sleep(0.1)
-        pytest.fail("it was never told")
-
-
-def test_who_stops_a_training_waits_for_one_report_and_not_for_all(workspace, monkeypatch):
-    log, begun, stopped = mlflow.log_metrics, threading.Event(), threading.Event()
-
-    def slow(*arguments, **options) -> None:
-        begun.set()
-        assert stopped.wait(60)
-        log(*arguments, **options)
-
-    monkeypatch.setattr(mlflow, "log_metrics", slow)
-    threading.Timer(2, stopped.set).start()
-    with tracking.training_run(artifacts.read_dataset(), {}, "", "key"):
-        with pytest.raises(KeyboardInterrupt), tracking.reporting() as report:
-            for step in (1, 2, 3):
-                report(step, {"loss": 1.0}, np.zeros((8, 8, 1), np.uint8))
-            assert begun.wait(60)
-            raise KeyboardInterrupt
-        assert tracking.last_step("loss") == 1
-
-
-def test_origin_names_commit_and_whether_the_tree_has_changes(workspace, monkeypatch):
-    def git(*arguments: str) -> str:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-        done = subprocess.run(
-            ["git", *identity, *arguments], check=True, capture_output=True, text=True
-        )
-        return done.stdout.strip()
-
-    git("init", "-q")
-    git("commit", "-q", "--allow-empty", "-m", "first")
-    (workspace / ".gitignore").write_text("*\n!dvc.lock\n!code.py\n")
-    assert tracking.origin_tags() == {"git.commit": git("rev-parse", "HEAD"), "git.dirty": "false"}
-    (workspace / "dvc.lock").write_text("the pipeline's own")
-    assert tracking.origin_tags()["git.dirty"] == "false"
-    (workspace / "code.py").write_text("changed by hand")
-    assert tracking.origin_tags()["git.dirty"] == "true"
-
-
 def test_without_git_a_run_is_tracked_all_the_same(workspace, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(workspace.parent))
-    assert "git.commit" not in tracking.origin_tags()
+    assert "git.commit" not in origin_tags()
     assert json.loads((artifacts.PREPARED / "dataset.json").read_text())["name"] == "bars"
     assert train_once(artifacts.read_dataset())

@@ -7,33 +7,10 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import artifacts, tracking
-from pipeline.params import Params, load_params
+from pipeline import artifacts, store
+from pipeline.params import Params
 from pipeline.train import sample_grid, train
 from vaegan.model import weights_digest
-
-SHIPPED = Path(__file__).parents[2] / "params.yaml"
-
-
-@pytest.fixture
-def small(workspace) -> Params:
-    params = load_params(SHIPPED)
-    return params.model_copy(
-        update={
-            "model": params.model.model_copy(update={"base_channels": 2}),
-            "train": params.train.model_copy(
-                update={
-                    "steps": 12,
-                    "pairs": 8,
-                    "report_every": 4,
-                    "threads": 1,
-                    "transport": params.train.transport.model_copy(
-                        update={"steps": 10, "changes": 4, "images_per_change": 8}
-                    ),
-                }
-            ),
-        }
-    )
 
 
 def outputs() -> tuple[str, bytes]:
@@ -67,7 +44,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes_in_the_same_run(
     train(dataset, small.model, small.train)
     assert outputs() == straight
     client = MlflowClient()
-    runs = client.search_runs([tracking.connect()])
+    runs = client.search_runs([store.connect()])
     assert len(runs) == 2
     for run in runs:
         assert run.info.status == "FINISHED"
@@ -78,7 +55,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes_in_the_same_run(
 
 def test_the_run_of_a_failed_training_says_so_and_registers_nothing(small, monkeypatch):
     interrupted(monkeypatch, small, 8, OSError(28, "no space left"))
-    (run,) = mlflow.search_runs([tracking.connect()], output_format="list")
+    (run,) = mlflow.search_runs([store.connect()], output_format="list")
     assert run.info.status == "FAILED"
     assert "no space left" in run.data.tags["failure"]
     assert not MlflowClient().search_model_versions("name = 'vaegan'")

@@ -1,0 +1,101 @@
+"""Experiments side by side: what was changed, and the mean over seeds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import compare
+from pipeline.compare import COLUMNS, Experiment, interval, of_rows, record, recorded, table
+from pipeline.params import flat, load_params
+from pipeline.presets import read
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _in_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def metrics(value: float) -> dict[str, float]:
+    return dict.fromkeys(COLUMNS, value)
+
+
+def test_an_interval_is_students_and_a_single_value_has_none():
+    # t(0.975, 2) = 4.3027; the deviation of 1, 2, 3 is 1.
+    assert interval([0.1, 0.2, 0.3]) == f"0.2000 ± {4.30265 * 0.1 / np.sqrt(3):.4f}"
+    assert interval([0.25]) == "0.2500"
+    assert interval([]) == ""
+    assert interval([16.0, 16.0]) == "16.0 ± 0.0000"
+
+
+def test_rows_of_dvc_become_experiments_by_what_differs_from_the_default():
+    default = {"train.seed": 0, "train.lr": 0.1, "model.dim": 2}
+    base = {"train.seed": 0, "train.lr": 0.1, "model.dim": 2, "leakage/mean": 0.2, "verdict": "x"}
+    found = of_rows(
+        [
+            base | {"rev": "workspace", "leakage/mean": 0.9},
+            base | {"rev": "main"},
+            base | {"rev": "abc", "train.seed": 1, "leakage/mean": 0.3},
+            base | {"rev": "def", "train.lr": 0.2, "leakage/mean": 0.4},
+            {"rev": "failed", "train.seed": 0, "train.lr": 0.3},
+        ],
+        default,
+    )
+    assert [(e.changes, e.seed, e.metrics["leakage/mean"]) for e in found] == [
+        ({}, 0, 0.2),
+        ({}, 1, 0.3),
+        ({"train.lr": 0.2}, 0, 0.4),
+    ]
+
+
+def test_seeds_of_one_set_of_parameters_share_a_row():
+    lines = table(
+        [
+            Experiment({}, 0, metrics(0.1)),
+            Experiment({"train.lr": 0.5}, 0, metrics(0.7)),
+            Experiment({}, 1, metrics(0.3)),
+            Experiment({}, 1, metrics(0.2)),  # the seed once more: the later run counts
+        ]
+    ).splitlines()
+    assert len(lines) == 4
+    assert lines[2].startswith("| default | 2 | 0.1500 ± ")
+    assert lines[3].startswith("| train.lr=0.5 | 1 | 0.7000 |")
+    assert {line.count("|") for line in lines} == {len(COLUMNS) + 3}
+
+
+def test_a_preset_goes_by_its_name():
+    default = flat(load_params())
+    changes = {k: v for k, v in read("cycle").items() if default[k] != v}
+    assert Experiment(changes, 0, {}).name == "cycle"
+    assert Experiment(changes | {"train.lr": 0.5}, 0, {}).name != "cycle"
+
+
+def test_what_is_recorded_comes_back_and_a_rerun_takes_its_own_place(tmp_path):
+    path = tmp_path / "runs.csv"
+    record(
+        [Experiment({}, 0, {"a/b": 1 / 3}), Experiment({"train.lr": 0.5}, 0, {"a/b": 2.0})], path
+    )
+    record([Experiment({}, 0, {"a/b": 0.5}), Experiment({}, 1, {"c/d": 1.0})], path)
+    found = {(e.name, e.seed): e.metrics for e in recorded(path)}
+    assert found == {
+        ("default", 0): {"a/b": 0.5},
+        ("train.lr=0.5", 0): {"a/b": 2.0},
+        ("default", 1): {"c/d": 1.0},
+    }
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n"])
+def test_a_file_that_is_no_record_is_refused_in_a_line(tmp_path, capsys, text):
+    path = tmp_path / "runs.csv"
+    path.write_text(text)
+    assert compare.main(["--recorded", str(path)]) == 1
+    assert "runs.csv is not a table of recorded runs" in capsys.readouterr().err
+    assert compare.main(["--recorded", str(tmp_path / "none.csv")]) == 1
+    assert "none.csv" in capsys.readouterr().err
+
+
+def test_the_readme_shows_the_recorded_table(capsys):
+    assert compare.main(["--recorded", "docs/experiments.csv"]) == 0
+    assert capsys.readouterr().out.strip() in (ROOT / "README.md").read_text()
