@@ -11,7 +11,8 @@ INSTALL := index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config ge
 	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro refetch test check format ui compare bench docs lock clean
+.PHONY: help setup setup-dev repro refetch test check format ui preset seeds reproduce champion compare \
+	bench frontier docs lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -42,11 +43,29 @@ format: setup-dev  ## format and mend what lint can mend
 ui: setup  ## MLflow's page at http://127.0.0.1:5000
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port 5000
 
+preset: setup  ## run a preset as an experiment: make preset NAME=cycle
+	changes=$$(python -m pipeline.presets $(NAME)) && dvc exp run --name $(NAME) $$changes
+
+seeds: setup  ## run the default under two more seeds, then print mean and interval of all
+	dvc exp run --queue -S 'train.seed=1,2'
+	dvc queue start
+	while dvc queue status | grep -Eq 'Queued|Running'; do sleep 5; done
+	python -m pipeline.compare
+
+reproduce: setup  ## make a registered version again and compare: make reproduce VERSION=1
+	python -m pipeline.reproduce --version $(VERSION)
+
+champion: setup  ## the registered versions, which is champion of its data set, and why
+	python -m pipeline.champion
+
 compare: setup  ## a table of the experiments: what was changed, what came of it
 	dvc exp show --only-changed --drop '.*\.(py|csv|json|yaml|checked)|data/prepared|models|codes'
 
 bench: repro  ## measure what the README says of speed: about half an hour, nothing else running
 	python -m benchmarks
+
+frontier: repro  ## measure what less leakage costs: about three quarters of an hour
+	python -m benchmarks.frontier
 
 docs: repro  ## copy the figures of the default run to where the README shows them
 	mkdir -p docs/figures

@@ -31,6 +31,7 @@ from vaegan.data import stratified_subset
 from vaegan.rng import numpy_rng
 
 RAW = Path("data/raw")
+VALIDATION = 0, "validation"  # seed and purpose of the choice of held-out images
 
 NUMERALS = [str(numeral) for numeral in range(10)]
 ABOUT: dict[str, dict[str, Any]] = {
@@ -101,7 +102,7 @@ def hold_out(splits: Splits, size: int) -> Splits:
             f"{len(train.labels)} training images"
         )
     held_out = np.zeros(len(train.labels), bool)
-    held_out[stratified_subset(train.labels, size, numpy_rng(0, "validation"))] = True
+    held_out[stratified_subset(train.labels, size, numpy_rng(*VALIDATION))] = True
     return {
         "train": train.only(~held_out),
         "validation": train.only(held_out),

@@ -1,6 +1,7 @@
 """What every stage's command does: check the parameters, work, say in one line what is wrong."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -19,10 +20,13 @@ def run_stage(stage: Callable[[Params], None]) -> int:
         stage: Takes the parameters.
 
     Returns:
-        0, or 1 after a message.
+        0, or 1 after a message; 130 after Ctrl-C.
     """
     try:
         stage(load_params())
+    except KeyboardInterrupt:
+        print("stopped; dvc repro goes on from here", file=sys.stderr)
+        return 128 + signal.SIGINT
     except Exception as error:
         if os.environ.get("VAEGAN_TRACEBACK") or not (isinstance(error, FAULTS) or _mlflows(error)):
             raise

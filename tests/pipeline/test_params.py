@@ -51,6 +51,57 @@ def test_null_is_never_a_value(tmp_path, key):
         load_params(changed(tmp_path, key, None))
 
 
+def broken_values() -> list[tuple[str, object]]:
+    """For each field, from the schema: values of a wrong type, and just beyond each bound."""
+    schema = Params.model_json_schema()
+    cases: list[tuple[str, object]] = []
+
+    def walk(definition: dict, prefix: str) -> None:
+        for name, field in definition["properties"].items():
+            if "$ref" in field:
+                walk(schema["$defs"][field["$ref"].rsplit("/", 1)[1]], f"{prefix}{name}.")
+                continue
+            key, kind = f"{prefix}{name}", field.get("type")
+            cases.extend((key, value) for value in ([1], {"a": 1}, "1", ""))
+            if kind != "boolean":
+                cases.append((key, True))
+            if kind in ("integer", "number"):
+                cases.extend((key, value) for value in (float("nan"), float("inf"), -float("inf")))
+                step = 1 if kind == "integer" else 1e-6
+                for bound, sign in (("minimum", -1), ("maximum", 1)):
+                    if bound in field:
+                        cases.append((key, field[bound] + sign * step))
+                    exclusive = f"exclusive{bound.title()}"
+                    if exclusive in field:
+                        cases.append((key, field[exclusive]))
+            if kind == "integer":
+                cases.append((key, 1.5))
+            if "enum" in field:
+                cases.append((key, f"{field['enum'][0]}x"))
+
+    walk(schema, "")
+    return cases
+
+
+BROKEN = broken_values()
+
+
+def test_the_schema_gives_more_than_two_hundred_broken_values_for_every_field():
+    assert len(BROKEN) >= 200
+    assert {key for key, _ in BROKEN} == set(KEYS)
+
+
+@pytest.mark.parametrize(("key", "value"), BROKEN)
+def test_a_broken_value_is_refused_by_name_in_a_line(tmp_path, capsys, monkeypatch, key, value):
+    path = changed(tmp_path, key, value)
+    monkeypatch.chdir(tmp_path)
+    assert module.main([]) == 1
+    said = capsys.readouterr().err.strip()
+    assert said.startswith(f"{path.name}: {key}: got ")
+    assert ", expected " in said
+    assert len(said.splitlines()) == 1
+
+
 @pytest.mark.parametrize("section", sections())
 def test_an_unknown_key_is_named_in_every_section(tmp_path, section):
     with pytest.raises(ParamsError, match=rf" {section}stepz: unknown key"):

@@ -1,0 +1,126 @@
+"""The frontier: what less of the class in z costs, in style kept and in reconstruction.
+
+``python -m benchmarks.frontier`` trains the default game under several weights of the divergence
+and fits the class transport to each under several weights of alignment: the two weights that
+trade leakage for something else. Everything is measured on 5,000 held-out training images, no test
+image is looked at. Three quarters of an hour; writes ``frontier.csv`` and ``frontier.png`` to
+``benchmarks/latest``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from benchmarks.defaults import configs, configured
+from benchmarks.measure import LATEST
+from pipeline.encode import encode_split
+from pipeline.prepare import VALIDATION
+from vaegan.data import LabelledImages, stratified_subset
+from vaegan.evaluation.judge import Judge, train_judge
+from vaegan.evaluation.leakage import leakage
+from vaegan.evaluation.of_images import image_metrics
+from vaegan.evaluation.probes import PANEL
+from vaegan.model import DisentanglingVAE
+from vaegan.rng import numpy_rng
+from vaegan.training import Trainer
+from vaegan.transport_fit import TransportTraining
+
+HELD_OUT = 5000
+DIVERGENCES = (0.7, 1.0, 1.4)  # of train.weights.unspecified_kl
+ALIGNMENTS = (0.0, 0.25, 1.0, 4.0)  # of train.transport.alignment
+# The panel's strongest on these codes, and two of another kind.
+PROBES = {name: PANEL[name] for name in ("quadratic", "fourier", "perceptron-0", "perceptron-1")}
+STYLES = ("slant", "thickness", "width")
+
+
+def held_out(data: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
+    """Training images without, and those of, what ``prepare.validation_size`` would hold out."""
+    rows = stratified_subset(data.labels, HELD_OUT, numpy_rng(*VALIDATION))
+    chosen = np.zeros(len(data), bool)
+    chosen[rows] = True
+    kept, out = (
+        LabelledImages(np.array(data.images[mask]), data.labels[mask], data.class_count)
+        for mask in (~chosen, chosen)
+    )
+    return kept, out
+
+
+def encoded(model: DisentanglingVAE, data: LabelledImages) -> dict[str, np.ndarray]:
+    """The codes of images, by name, as the stage encode writes them."""
+    batches = list(encode_split(model, data, 1000, torch.device("cpu")))
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def measured(
+    model: DisentanglingVAE, judge: Judge, train: LabelledImages, out: LabelledImages
+) -> dict[str, float]:
+    """What is traded: the leak in means, identity, style kept, error."""
+    codes, codes_out = encoded(model, train), encoded(model, out)
+    z, z_out = codes["unspecified_mean"], codes_out["unspecified_mean"]
+    read = leakage(z, codes["labels"], z_out, codes_out["labels"], 0, PROBES)
+    with torch.inference_mode():
+        metrics, _, _ = image_metrics(model, judge, out.images, codes_out, 10_000, seed=0)
+    return {
+        "leakage/mean": read.accuracy,
+        **{f"swap/style_kept_{style}": metrics[f"swap/style_kept_{style}"] for style in STYLES},
+        **{name: metrics[name] for name in ("swap/identity_accuracy", "reconstruction/mse")},
+    }
+
+
+def points() -> Iterator[dict[str, float]]:
+    """A row per pair of weights."""
+    _, dataset, device = configured()
+    structure, config = configs()
+    train, out = held_out(dataset.train)
+    judge = train_judge(train, steps=1500, seed=0)
+    for divergence in DIVERGENCES:
+        weights = replace(config.weights, unspecified_kl=divergence)
+        trainer = Trainer(structure, replace(config, weights=weights), train, device)
+        for _ in trainer.run():
+            pass
+        for alignment in ALIGNMENTS:
+            fit: TransportTraining | None = config.transport
+            assert fit is not None, "the default has a class transport"
+            trainer.config = replace(config, transport=replace(fit, alignment=alignment))
+            trainer.finish()
+            found = measured(trainer.model.eval(), judge, train, out)
+            yield {"unspecified_kl": divergence, "alignment": alignment} | found
+
+
+def draw(curve: pd.DataFrame) -> Figure:
+    """Leak against what it costs, a line per weight of the divergence, a point per alignment."""
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    panels = figure.subplots(1, 4)
+    kept = {f"swap/style_kept_{style}": f"{style} kept (correlation)" for style in STYLES}
+    titles = kept | {"reconstruction/mse": "squared error per pixel"}
+    for axes, (name, title) in zip(panels, titles.items(), strict=True):
+        for divergence, line in curve.groupby("unspecified_kl"):
+            label = f"unspecified_kl {divergence:g}"
+            axes.plot(line["leakage/mean"], line[name], marker="o", markersize=4, label=label)
+            for row in line.to_dict("records"):
+                place = row["leakage/mean"], row[name]
+                axes.annotate(f"{row['alignment']:g}", place, (3, 3), textcoords="offset points",
+                              fontsize=7)  # fmt: skip
+        axes.set(title=title, xlabel="class read from means of z")
+        axes.grid(alpha=0.3)
+    panels[0].legend(frameon=False, fontsize=8, title="points: alignment", title_fontsize=8)
+    return figure
+
+
+def main() -> None:
+    """Writes the points as they come, and the figure at the end."""
+    LATEST.mkdir(exist_ok=True)
+    rows: list[dict[str, float]] = []
+    for row in points():
+        rows.append(row)
+        print({name: round(value, 4) for name, value in row.items()}, flush=True)
+        pd.DataFrame(rows).round(5).to_csv(LATEST / "frontier.csv", index=False)
+    draw(pd.DataFrame(rows)).savefig(LATEST / "frontier.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,336 @@
+"""When things go wrong: one clear line, a non-zero exit, and nothing lost or overwritten."""
+
+import json
+import os
+import pickle  # noqa: TID251 (what a stranger would send)
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+from ruamel.yaml import YAML
+
+from pipeline import artifacts, encode, evaluate, prepare, store, train, visualize
+from pipeline.files import tree_digest, write_array
+from tests.pipeline.conftest import SHIPPED
+from vaegan import losses
+from vaegan.model import DisentanglingVAE
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "model.base_channels": 2,
+    "train.steps": 12,
+    "train.pairs": 8,
+    "train.report_every": 4,
+    "train.threads": 1,
+    "train.transport.steps": 10,
+    "train.transport.changes": 4,
+    "train.transport.images_per_change": 8,
+    "model.transport.hidden": 8,
+    "prepare.dataset": "digits",
+    "evaluate.threads": 1,
+    "encode.threads": 1,
+    "visualize.threads": 1,
+}
+
+
+def set_params(changes: dict[str, object]) -> None:
+    yaml = YAML()
+    path = Path("params.yaml")
+    content = yaml.load((path if path.exists() else SHIPPED).read_text())
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        place = content
+        for section in sections:
+            place = place[section]
+        place[last] = value
+    with path.open("w") as file:
+        yaml.dump(content, file)
+
+
+@pytest.fixture
+def folder(workspace):
+    """A folder with prepared data, a model and parameters, in which stages are run."""
+    set_params(SMALL)
+    return workspace
+
+
+def refused(capsys, main) -> str:
+    """The one line of a stage that has to fail."""
+    capsys.readouterr()
+    assert main() == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    return errors[0]
+
+
+def flip(path: Path, place: int = -5) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", ["truncated", "one flipped bit"])
+@pytest.mark.parametrize("stage", [train, encode, visualize])
+def test_a_damaged_array_stops_whatever_stage_reads_it(folder, capsys, stage, harm):
+    path = artifacts.PREPARED / "train/images.npy"
+    if harm == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        flip(path)
+    before = tree_digest(artifacts.MODEL)
+    line = refused(capsys, stage.main)
+    assert "data/prepared/train/images.npy is" in line
+    assert tree_digest(artifacts.MODEL) == before
+    assert not Path("mlflow.db").exists()  # before anything was tracked
+
+
+@pytest.mark.parametrize("stage", [encode, evaluate, visualize])
+def test_a_damaged_model_stops_whatever_stage_reads_it(folder, capsys, stage):
+    flip(artifacts.MODEL / "weights.safetensors")
+    assert "weights.safetensors is damaged, or of another model" in refused(capsys, stage.main)
+    assert not artifacts.METRICS.exists()
+
+
+@pytest.mark.parametrize("stage", [evaluate, visualize])
+def test_codes_of_another_model_are_not_taken_for_this_ones(folder, capsys, stage, model_config):
+    assert encode.main() == 0
+    torch.manual_seed(1)
+    DisentanglingVAE(model_config).eval().save(artifacts.MODEL, {"params": {}})
+    assert "holds codes of the model" in refused(capsys, stage.main)
+    assert not artifacts.METRICS.exists()
+
+
+def test_a_loss_that_is_not_finite_stops_at_its_step_and_names_the_term(
+    folder, capsys, monkeypatch
+):
+    true, calls = losses.reconstruction_loss, []
+
+    def nan_at_the_seventh(drawn, images) -> torch.Tensor:
+        calls.append(1)
+        return true(drawn, images) * (float("nan") if len(calls) == 7 else 1.0)
+
+    monkeypatch.setattr(losses, "reconstruction_loss", nan_at_the_seventh)
+    before = tree_digest(artifacts.MODEL)
+    assert refused(capsys, train.main) == "error: partner_loss is nan at step 7"
+    assert tree_digest(artifacts.MODEL) == before
+    (kept,) = Path(".checkpoints").rglob("*.safetensors")  # the last good one
+    assert kept.name.startswith("000000004-")
+    run = MlflowClient().search_runs([store.connect()])[0]
+    assert run.info.status == "FAILED"
+    assert run.data.tags["failure"] == "FloatingPointError: partner_loss is nan at step 7"
+    assert not MlflowClient().search_model_versions("name = 'vaegan'")
+
+
+def test_a_server_that_is_not_there_is_told_before_a_step_is_trained(folder, capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    before = tree_digest(artifacts.MODEL)
+    capsys.readouterr()
+    assert train.main() == 1
+    said = capsys.readouterr()
+    assert "MLFLOW_TRACKING_URI: the tracking server http://127.0.0.1:9 does not answer" in said.err
+    assert "step " not in said.out
+    assert tree_digest(artifacts.MODEL) == before
+
+
+def limited(stage: str, size: int) -> subprocess.CompletedProcess:
+    """A stage in a process of which no file may grow beyond a size: its disk is full there."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
+    return subprocess.run(
+        [sys.executable, "-m", f"pipeline.{stage}"],
+        env=kept | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+def test_a_disk_that_is_full_while_arrays_are_written_leaves_the_old_ones(folder):
+    before = tree_digest(artifacts.PREPARED)
+    done = limited("prepare", 1_000_000)  # the images are 1,437 of 784 bytes
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: [Errno 27] File too large")
+    assert tree_digest(artifacts.PREPARED) == before
+    assert not list(Path().rglob("*.part"))
+
+
+def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before(folder, capsys):
+    set_params({"model.base_channels": 32})  # its checkpoints are larger than MLflow's database
+    assert store.connect()
+    before = tree_digest(artifacts.MODEL)
+    done = limited("train", 4_000_000)
+    assert done.returncode == 1
+    assert "error: [Errno 27] File too large" in done.stderr
+    assert tree_digest(artifacts.MODEL) == before
+    assert not list(Path().rglob("*.part"))
+    run = MlflowClient().search_runs([store.connect()])[0]
+    assert run.info.status == "FAILED"
+    assert "File too large" in run.data.tags["failure"]
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
+def test_a_disk_that_is_full_while_the_model_is_written_leaves_the_old_one(
+    folder, capsys, monkeypatch, name
+):
+    before = tree_digest(artifacts.MODEL)
+    for method in ("write_bytes", "write_text"):
+        write = getattr(Path, method)
+
+        def full(path: Path, *content, write=write) -> int:
+            if path.name == name:
+                raise OSError(28, "No space left on device", str(path))
+            return write(path, *content)
+
+        monkeypatch.setattr(Path, method, full)
+    assert "No space left on device" in refused(capsys, train.main)
+    assert tree_digest(artifacts.MODEL) == before
+    assert not list(Path().rglob("*.part"))
+    monkeypatch.undo()
+    os.chdir(folder)
+    capsys.readouterr()
+    assert train.main() == 0  # with room again it goes on from the last step
+    assert "going on from the checkpoint at step 12" in capsys.readouterr().out
+
+
+def test_without_a_git_repository_stages_run_and_say_nothing_of_a_commit(folder, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(folder.parent))
+    assert train.main() == 0
+    assert encode.main() == 0
+    (run,) = mlflow.search_runs([store.connect()], output_format="list")
+    assert "git.commit" not in run.data.tags
+    assert run.data.tags["sha256.models"]
+
+
+class Canary:
+    """Unpickled, it leaves a file behind."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("canary"),)
+
+
+@pytest.mark.parametrize(
+    ("path", "stage"),
+    [
+        ("models/weights.safetensors", encode),
+        ("data/prepared/train/images.npy", train),
+        ("data/prepared/train/labels.npy", train),
+    ],
+)
+def test_a_pickle_in_the_place_of_a_file_is_refused_and_never_run(folder, capsys, path, stage):
+    Path(path).write_bytes(pickle.dumps(Canary()))
+    assert path.rsplit("/", 1)[1] in refused(capsys, stage.main)
+    assert not Path("canary").exists()
+
+
+def test_objects_in_an_array_are_refused_and_never_run(folder, capsys):
+    path = artifacts.PREPARED / "train/labels.npy"
+    np.save(path, np.array([Canary()], dtype=object), allow_pickle=True)
+    assert "labels.npy" in refused(capsys, train.main)
+    assert not Path("canary").exists()
+
+
+def test_a_pickle_in_the_place_of_a_checkpoint_is_named_and_passed_over(folder, capsys):
+    def stop(*_) -> None:
+        raise OSError(5, "stopped here")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train.Trainer, "finish", stop)
+        assert train.main() == 1
+    newest = max(Path(".checkpoints").rglob("*.safetensors"))
+    newest.write_bytes(pickle.dumps(Canary()))
+    capsys.readouterr()
+    assert train.main() == 0
+    said = capsys.readouterr()
+    assert f"{newest.name} is damaged" in said.err
+    assert "going on from the checkpoint at step 8" in said.out
+    assert not Path("canary").exists()
+
+
+AUDITED = """
+import sys
+from pipeline import {stage}
+def forbid(event, arguments):
+    if event == "pickle.find_class":
+        raise RuntimeError(f"unpickled {{arguments}}")
+sys.addaudithook(forbid)
+sys.exit({stage}.main())
+"""
+
+
+def test_no_stage_unpickles_anything_and_none_writes_a_pickle(folder):
+    set_params({"visualize.tsne_images": 60, "evaluate.swaps": 200, "prepare.dataset": "digits",
+                "judge.steps": 20, "judge.threads": 1})  # fmt: skip
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
+    for stage in ("prepare", "train", "encode", "judge", "evaluate", "visualize"):
+        done = subprocess.run(
+            [sys.executable, "-c", AUDITED.format(stage=stage)],
+            env=kept | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=250,
+        )
+        assert done.returncode == 0, (stage, done.stderr[-2000:])
+    written = [
+        path
+        for place in ("data", "models", "judge", "codes", "reports", "mlruns", ".checkpoints")
+        for path in Path(place).rglob("*")
+        if path.is_file()
+    ]
+    assert {path.suffix for path in written} <= {
+        ".npy", ".json", ".safetensors", ".csv", ".png", ".py", ".txt", ".yaml", ".lock", ".webp",
+        "",
+    }  # fmt: skip
+    assert len(written) > 40
+    for path in written:
+        content = path.read_bytes()
+        # Protocols 2 to 5 begin so; .npy files of objects hold one behind their header.
+        assert not (content[:1] == b"\x80" and content[1:2] in b"\x02\x03\x04\x05"), path
+        assert b"\x80\x04\x95" not in content[:4096], path
+        if path.suffix == ".npy":
+            np.load(path, allow_pickle=False)
+        if path.name == "MLmodel":
+            assert b"cloudpickle" not in content.replace(b"cloudpickle_version", b"")
+    loaded = [sys.executable, "-c", LOADED]
+    done = subprocess.run(
+        loaded, env=kept | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+LOADED = """
+import sys
+from pipeline import registry, store
+def forbid(event, arguments):
+    if event == "pickle.find_class":
+        raise RuntimeError(f"unpickled {arguments}")
+store.connect()
+sys.addaudithook(forbid)
+import numpy as np
+model = registry.load("models:/vaegan/1")
+assert model.predict(np.zeros((1, 1, 28, 28), np.float32)).shape == (1, 1, 28, 28)
+"""
+
+
+def test_an_archive_with_one_flipped_bit_stops_prepare_and_leaves_all_as_it_was(
+    folder, capsys, monkeypatch
+):
+    raw = Path("data/raw/MNIST/raw")
+    raw.mkdir(parents=True)
+    (raw / "train-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8b not the archive")
+    set_params({"prepare.dataset": "mnist"})
+    before = tree_digest(artifacts.PREPARED)
+    line = refused(capsys, prepare.main)
+    assert "train-images-idx3-ubyte.gz" in line
+    assert tree_digest(artifacts.PREPARED) == before
+    assert json.loads((artifacts.PREPARED / "dataset.json").read_text())["name"] == "bars"
+
+
+def test_a_description_without_its_arrays_is_one_line(folder, capsys):
+    write_array(artifacts.PREPARED / "test/images.npy", np.zeros((2, 1, 16, 16), np.uint8))
+    assert "test/images.npy is damaged" in refused(capsys, encode.main)
