@@ -83,13 +83,19 @@ def of_rows(rows: Iterable[dict[str, Any]], default: dict[str, Any]) -> list[Exp
         # The workspace is the commit, or an experiment that is in the list as well.
         if row.get("rev") == "workspace" or not set(COLUMNS) & set(numbers):
             continue
-        changes = {
-            key: row[key]
-            for key, value in default.items()
-            if key != SEED and key in row and row[key] is not None and row[key] != value
+        values = {
+            key: _typed(row[key], default[key]) for key in default if row.get(key) is not None
         }
+        changes = {k: v for k, v in values.items() if k != SEED and v != default[k]}
         found.append(Experiment(changes, int(row[SEED]), numbers))
     return found
+
+
+def _typed(value: Any, like: Any) -> Any:
+    """A value as DVC gives it (booleans as words, integers as floats) in the type of another."""
+    if isinstance(like, bool):
+        return str(value) == "True"
+    return int(value) if isinstance(like, int) else value
 
 
 def table(experiments: list[Experiment]) -> str:

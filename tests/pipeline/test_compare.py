@@ -31,14 +31,22 @@ def test_an_interval_is_students_and_a_single_value_has_none():
 
 
 def test_rows_of_dvc_become_experiments_by_what_differs_from_the_default():
-    default = {"train.seed": 0, "train.lr": 0.1, "model.dim": 2}
-    base = {"train.seed": 0, "train.lr": 0.1, "model.dim": 2, "leakage/mean": 0.2, "verdict": "x"}
+    default = {"train.seed": 0, "train.lr": 0.1, "model.dim": 2, "model.variational": True}
+    base = {  # in the types that DVC gives them
+        "train.seed": 0.0,
+        "train.lr": 0.1,
+        "model.dim": 2.0,
+        "model.variational": "True",
+        "leakage/mean": 0.2,
+        "verdict": "x",
+    }
     found = of_rows(
         [
             base | {"rev": "workspace", "leakage/mean": 0.9},
             base | {"rev": "main"},
             base | {"rev": "abc", "train.seed": 1, "leakage/mean": 0.3},
             base | {"rev": "def", "train.lr": 0.2, "leakage/mean": 0.4},
+            base | {"rev": "ghi", "model.variational": "False", "model.dim": 3.0},
             {"rev": "failed", "train.seed": 0, "train.lr": 0.3},
         ],
         default,
@@ -47,6 +55,7 @@ def test_rows_of_dvc_become_experiments_by_what_differs_from_the_default():
         ({}, 0, 0.2),
         ({}, 1, 0.3),
         ({"train.lr": 0.2}, 0, 0.4),
+        ({"model.dim": 3, "model.variational": False}, 0, 0.2),
     ]
 
 

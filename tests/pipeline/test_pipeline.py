@@ -1,42 +1,15 @@
 """The real stages through the real DVC and MLflow, on a small data set in a temporary clone."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow import MlflowClient
-from ruamel.yaml import YAML
 
+from tests.pipeline.clone import STAGES, Clone, small_clone
 from vaegan.model import weights_digest
 
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-SMALL = {
-    "prepare.dataset": "digits",
-    "model.base_channels": 4,
-    "train.steps": 30,
-    "train.lr": 1e-3,
-    "train.pairs": 16,
-    "train.report_every": 10,
-    "train.threads": 1,
-    "train.warmup_steps": 5,
-    "train.transport.steps": 20,
-    "train.transport.changes": 4,
-    "model.transport.hidden": 8,
-    "judge.steps": 30,
-    "judge.threads": 1,
-    "evaluate.swaps": 200,
-    "evaluate.threads": 1,
-    "visualize.tsne_images": 60,
-    "visualize.threads": 1,
-}
 FIGURES = {
     "reconstructions",
     "swaps",
@@ -49,87 +22,10 @@ FIGURES = {
 }
 
 
-class Clone:
-    """A clone with small parameters, and commands in it as a user would type them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
-        self.environment = kept | {
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "OMP_NUM_THREADS": "1",
-            **{
-                f"GIT_{who}_{what}": "a@example.org"
-                for who in ("AUTHOR", "COMMITTER")
-                for what in ("NAME", "EMAIL")
-            },
-        }
-
-    def run(self, *command: str, fails: bool = False) -> str:
-        """Output and errors of a command that has to succeed, or to fail."""
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=280,
-        )
-        assert (done.returncode != 0) == fails, done.stdout
-        return done.stdout
-
-    def repro(self) -> set[str]:
-        """Runs ``dvc repro``; returns the stages that ran."""
-        output = self.run("dvc", "repro")
-        return {stage for stage in STAGES if f"Running stage '{stage}'" in output}
-
-    def set(self, key: str, value: object) -> None:
-        """Changes a value in params.yaml."""
-        yaml = YAML()
-        path = self.folder / "params.yaml"
-        content = yaml.load(path.read_text())
-        *sections, last = key.split(".")
-        place = content
-        for section in sections:
-            place = place[section]
-        place[last] = value
-        with path.open("w") as file:
-            yaml.dump(content, file)
-
-    def client(self, store: str = "mlflow.db") -> MlflowClient:
-        return MlflowClient(f"sqlite:///{self.folder}/{store}")
-
-    def runs(self, store: str = "mlflow.db") -> list:
-        """All runs of a store, the newest first."""
-        client = self.client(store)
-        return client.search_runs([client.get_experiment_by_name("vaegan").experiment_id])
-
-
-STAGES = ("check", "prepare", "train", "encode", "judge", "evaluate", "visualize")
-
-
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """A clone in which the pipeline has run once."""
-    folder = tmp_path_factory.mktemp("clone") / "repository"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file() and name != "dvc.lock":
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    clone = Clone(folder)
-    for key, value in SMALL.items():
-        clone.set(key, value)
-    clone.run("git", "init", "-q")
-    clone.run("git", "add", "-A")
-    clone.run("git", "commit", "-qm", "small")
+    clone = small_clone(tmp_path_factory.mktemp("clone") / "repository")
     assert clone.repro() == set(STAGES)
     before = mlflow.get_tracking_uri()
     yield clone

@@ -1,0 +1,167 @@
+"""Experiments through the real DVC, queued, in temporary copies, pushed, pulled and made again."""
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+from tests.pipeline.clone import STAGES, Clone, small_clone
+from vaegan.model import weights_digest
+
+RATES = (1e-4, 2e-4, 3e-4, 5e-4)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clone in which the pipeline has run once, its results committed."""
+    clone = small_clone(tmp_path_factory.mktemp("experiments") / "repository")
+    assert clone.repro() == set(STAGES)
+    clone.run("git", "add", "-A")
+    clone.run("git", "commit", "-qm", "results")
+    before = mlflow.get_tracking_uri()
+    yield clone
+    mlflow.set_tracking_uri(before)
+
+
+def whole(clone: Clone, run, name: str, rate: float) -> None:
+    """An experiment's run has its parameters, curves, metrics, figures and its own version."""
+    client = clone.client()
+    assert (run.info.run_name, run.info.status) == (name, "FINISHED")
+    assert float(run.data.params["train.lr"]) == rate
+    assert run.data.tags["dvc.exp"] == name
+    history = client.get_metric_history(run.info.run_id, "partner_loss")
+    assert [point.step for point in history] == [10, 20, 30]
+    assert len(run.data.metrics) > 60
+    place = Path(run.info.artifact_uri.removeprefix("file://"))
+    assert place.is_relative_to(clone.folder / "mlruns")
+    assert len(list((place / "figures").glob("*.png"))) == 8
+    assert (place / "curves/curves.csv").is_file()
+    found = client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    assert [version.tags["model.sha256"] for version in found] == [run.data.tags["model.sha256"]]
+    assert found[0].tags["champion"]
+    mlflow.set_tracking_uri(f"sqlite:///{clone.folder}/mlflow.db")
+    loaded = mlflow.pyfunc.load_model(f"models:/vaegan/{found[0].version}")
+    assert loaded.metadata.run_id == run.info.run_id
+
+
+def test_four_queued_experiments_on_two_workers_lose_nothing(clone):
+    default = weights_digest(clone.folder / "models")
+    swept = ",".join(map(str, RATES))
+    clone.run("dvc", "exp", "run", "--queue", "-S", f"train.lr={swept}")
+    clone.run("dvc", "queue", "start", "-j", "2")
+    deadline = time.monotonic() + 270
+    while any(word in clone.run("dvc", "queue", "status") for word in ("Queued", "Running")):
+        assert time.monotonic() < deadline, clone.run("dvc", "queue", "status")
+        time.sleep(1)
+    tasks = [line.split() for line in clone.run("dvc", "queue", "status").splitlines()[1:] if line]
+    done = {fields[1] for fields in tasks if "Success" in fields}
+    assert len(done) == 4, clone.run("dvc", "queue", "status")
+    for name in done:
+        log = clone.run("dvc", "queue", "logs", name)
+        assert "database is locked" not in log
+        assert "Running stage 'prepare'" not in log  # its data came from DVC's cache
+    runs = [run for run in clone.runs() if run.info.run_name in done]
+    assert len(runs) == 4
+    rates = {float(run.data.params["train.lr"]) for run in runs}
+    assert rates == set(RATES)
+    for run in runs:
+        whole(clone, run, run.info.run_name, float(run.data.params["train.lr"]))
+    assert len({run.data.tags["model.sha256"] for run in runs}) == 4
+    assert weights_digest(clone.folder / "models") == default  # the workspace is as it was
+    assert clone.run("git", "status", "--porcelain") == ""
+
+
+def test_an_experiment_in_a_temporary_copy_is_tracked_in_the_users_store(clone):
+    clone.run("dvc", "exp", "run", "--temp", "--name", "aside", "-S", "train.lr=7e-4")
+    (run,) = [run for run in clone.runs() if run.info.run_name == "aside"]
+    whole(clone, run, "aside", 7e-4)
+    patch = Path(run.info.artifact_uri.removeprefix("file://")) / "origin/changes.patch"
+    assert "+  lr: 0.0007" in patch.read_text()
+    assert not list((clone.folder / ".checkpoints").rglob("*.safetensors"))
+
+
+def test_experiments_are_compared_in_one_table(clone):
+    printed = clone.run("python", "-m", "pipeline.compare", "--record", "runs.csv")
+    table = printed[printed.index("| what was changed") :]
+    assert "| default | 1 |" in table
+    for rate in RATES:
+        assert f"| train.lr={rate}" in table
+    again = clone.run("python", "-m", "pipeline.compare", "--recorded", "runs.csv")
+    assert again.strip().endswith(table.strip())
+    assert len(pd.read_csv(clone.folder / "runs.csv")) == 6
+    (clone.folder / "runs.csv").unlink()
+    # The columns that matter first come first in DVC's own table, too.
+    shown = clone.run("dvc", "exp", "show", "--csv").splitlines()
+    header = next(line for line in shown if line.startswith("Experiment")).split(",")
+    metrics = [name for name in header if "/" in name]
+    assert metrics[0] == "leakage/mean"
+
+
+def test_a_version_is_made_again_from_its_commit_and_every_output_agrees(clone):
+    printed = clone.run("python", "-m", "pipeline.reproduce", "--version", "1")
+    assert "version 1: 8 of 8 outputs agree" in printed
+    assert printed.count(" agrees") == 8
+    assert "reproduce-" not in clone.run("git", "worktree", "list")
+
+
+def test_a_version_of_a_changed_tree_is_made_again_and_a_tampered_record_shows(clone):
+    client = clone.client()
+    (run,) = [run for run in clone.runs() if run.info.run_name == "aside"]
+    (version,) = client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    client.set_model_version_tag("vaegan", version.version, "sha256.codes", "0" * 64)
+    printed = clone.run(
+        "python", "-m", "pipeline.reproduce", "--version", str(version.version), fails=True
+    )
+    assert f"version {version.version}: 7 of 8 outputs agree" in printed
+    (line,) = [line for line in printed.splitlines() if "DIFFERS" in line]
+    assert line.startswith("codes ")
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [("99", "--version: got 99, expected a version of vaegan"), ("x", "--version: got x")],
+)
+def test_a_version_that_is_not_there_is_told(clone, number, message):
+    printed = clone.run("python", "-m", "pipeline.reproduce", "--version", number, fails=True)
+    assert f"error: {message}" in printed
+
+
+def test_what_is_pushed_is_pulled_and_nothing_runs(clone):
+    remote, folder = clone.folder.parent / "remote", clone.folder.parent / "pulled"
+    clone.run("dvc", "remote", "add", "--local", "--default", "store", str(remote))
+    clone.run("dvc", "push")
+    clone.run("git", "clone", "-q", str(clone.folder), str(folder))
+    pulled = Clone(folder)
+    pulled.run("dvc", "remote", "add", "--local", "--default", "store", str(remote))
+    pulled.run("dvc", "pull")
+    assert pulled.repro() <= {"check"}
+    assert weights_digest(folder / "models") == weights_digest(clone.folder / "models")
+    assert pulled.run("git", "status", "--porcelain") == ""
+
+
+def offline() -> list[str]:
+    """What runs a command without any network, where that is to be had."""
+    command = ["unshare", "--net"]
+    if shutil.which(command[0]) and not subprocess.run([*command, "true"]).returncode:
+        return command
+    return []
+
+
+def test_without_a_network_and_with_linked_outputs_a_clone_gives_the_same_bytes(clone):
+    """DVC links outputs read-only to its cache here: nothing may be written in place."""
+    folder = clone.folder.parent / "linked"
+    clone.run("git", "clone", "-q", str(clone.folder), str(folder))
+    linked = Clone(folder)
+    linked.run("dvc", "config", "--local", "cache.type", "symlink")
+    output = linked.run(*offline(), "dvc", "repro", "--force")
+    assert all(f"Running stage '{stage}'" in output for stage in STAGES)
+    assert linked.run("git", "status", "--porcelain") == ""  # dvc.lock and reports among them
+    assert any(path.is_symlink() for path in (folder / "codes").rglob("*.npy"))
+    assert json.loads((folder / "reports/metrics.json").read_text())["dataset"] == "digits"
+    linked.set("visualize.swap_styles", 3)
+    assert linked.repro() - {"check"} == {"visualize"}
