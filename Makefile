@@ -12,7 +12,7 @@ INSTALL := index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config ge
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev repro refetch test check format ui preset seeds reproduce champion compare \
-	bench frontier docs lock clean
+	table screenshots bench frontier docs lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -58,8 +58,17 @@ reproduce: setup  ## make a registered version again and compare: make reproduce
 champion: setup  ## the registered versions, which is champion of its data set, and why
 	python -m pipeline.champion
 
-compare: setup  ## a table of the experiments: what was changed, what came of it
-	dvc exp show --only-changed --drop '.*\.(py|csv|json|yaml|checked)|data/prepared|models|codes'
+# All but the few columns that matter first, and of the parameters those that differ.
+OTHERS := ^(?!(Experiment|leakage/(mean|sampled)|specified/probe_accuracy|swap/identity_accuracy|reconstruction/mse|(prepare|model|train|judge|evaluate)\..*)$$).*
+
+compare: setup  ## DVC's table of the experiments: what was changed, what came of it
+	@dvc exp show --only-changed --no-pager --drop '$(OTHERS)'
+
+table: setup  ## mean and interval over seeds of all experiments, by what was changed
+	@python -m pipeline.compare
+
+screenshots: setup  ## the README's pictures of MLflow's page and DVC's table (needs Chromium)
+	python docs/screenshots.py
 
 bench: repro  ## measure what the README says of speed: about half an hour, nothing else running
 	python -m benchmarks

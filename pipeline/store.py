@@ -25,6 +25,15 @@ from mlflow.entities import Experiment, LifecycleStage, Run
 from pipeline.artifacts import repository
 
 EXPERIMENT = "vaegan"
+VIEW_TAG = "mlflow.sharedViewState.first"
+SHOWN_METRICS = (
+    "leakage/mean",
+    "leakage/sampled",
+    "reconstruction/mse",
+    "specified/probe_accuracy",
+    "swap/identity_accuracy",
+)
+SHOWN_PARAMS = ("dataset", "train.lr", "train.seed")
 PROCESS_TAG = "process"  # who fills a run: host, number and start of the process, as JSON
 FAILURE_TAG = "failure"
 ANSWER_WITHIN = 5.0  # seconds in which a tracking server has to answer at all
@@ -72,8 +81,25 @@ def connect() -> str:
             if experiment.lifecycle_stage == LifecycleStage.DELETED:
                 MlflowClient().restore_experiment(identity)
     mlflow.set_experiment(experiment_id=identity)
+    _show_first_columns(identity)
     _end_abandoned(identity)
     return identity
+
+
+def _show_first_columns(experiment: str) -> None:
+    """Saves a view of the runs in which the few columns that matter come first.
+
+    MLflow's page keeps a shared view as a tag of the experiment; a link with
+    ``?viewStateShareKey=first`` opens it.
+    """
+    columns = [f"metrics.`{name}`" for name in SHOWN_METRICS]
+    columns += [f"params.`{name}`" for name in SHOWN_PARAMS] + ["tags.`verdict`"]
+    view = json.dumps(
+        {"selectedColumns": columns, "orderByKey": "attributes.start_time", "orderByAsc": False}
+    )
+    client = MlflowClient()
+    if client.get_experiment(experiment).tags.get(VIEW_TAG) != view:
+        client.set_experiment_tag(experiment, VIEW_TAG, view)
 
 
 def _absolute(uri: str, root: Path) -> str:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SHEAR = 0.35  # at most, pixels per pixel
+SHEAR = 0.2  # at most, pixels per pixel
 WIDER, TALLER = 0.15, 0.10  # share of the size, at most
 THICKER, THINNER = 0.7, 0.5  # share of the way to the maximum, or minimum, of 3 x 3 pixels
 

@@ -1,0 +1,99 @@
+"""Takes the README's screenshots: MLflow's page and DVC's table of experiments.
+
+``make screenshots``, in a repository in which experiments have been run; it needs Chromium. It
+starts MLflow's page on loopback, and stops it when the pictures are taken.
+"""
+
+import argparse
+import html
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FIGURES = Path("docs/figures")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+RUNS = "/#/experiments/{experiment}/runs?viewStateShareKey=first"
+COLUMNS = "150"  # of the terminal that a command prints to
+
+
+@contextmanager
+def page() -> Iterator[str]:
+    """MLflow's page on a free port of loopback; yields its address when it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port),
+        "--backend-store-uri", os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            address = f"http://127.0.0.1:{port}"
+            deadline = time.monotonic() + 120
+            while True:
+                try:
+                    urllib.request.urlopen(f"{address}/health", timeout=1)  # noqa: S310 (loopback)
+                    break
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.3)
+            yield address
+        finally:
+            server.terminate()
+
+
+def shoot(url: str, picture: Path, size: tuple[int, int]) -> None:
+    """A picture of a page as a headless browser draws it."""
+    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if browser is None:
+        raise FileNotFoundError(f"no browser: expected one of {', '.join(BROWSERS)} in PATH")
+    with tempfile.TemporaryDirectory() as profile:
+        subprocess.run(
+            [
+                browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+                "--hide-scrollbars", "--no-first-run", "--disable-background-networking",
+                "--disable-component-update", "--disable-sync", f"--user-data-dir={profile}",
+                f"--window-size={size[0]},{size[1]}", "--virtual-time-budget=30000",
+                f"--screenshot={picture}", url,
+            ],
+            check=True, capture_output=True, timeout=180,
+        )  # fmt: skip
+    print(f"took {picture}")
+
+
+def shoot_command(command: list[str], picture: Path, size: tuple[int, int]) -> None:
+    """A picture of what a command prints, as in a terminal."""
+    environment = os.environ | {"COLUMNS": COLUMNS}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    text = html.escape(f"$ {' '.join(command)}\n{done.stdout}")
+    style = "background:#fff;color:#222;font:13px 'DejaVu Sans Mono',monospace;margin:16px"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "printed.html"
+        path.write_text(f'<meta charset="utf-8"><pre style="{style}">{text}</pre>')
+        shoot(path.as_uri(), picture, size)
+
+
+def main() -> None:
+    """Takes all of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--experiment", default="1", help="id of MLflow's experiment")
+    parser.add_argument("--folder", type=Path, default=FIGURES, help="where to")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with page() as address:
+        url = address + RUNS.format(experiment=options.experiment)
+        shoot(url, options.folder / "mlflow_runs.png", (2300, 640))
+    shoot_command(["make", "compare"], options.folder / "dvc_experiments.png", (1250, 300))
+
+
+if __name__ == "__main__":
+    main()
