@@ -67,11 +67,9 @@ class PlainTrainer:
     """One optimizer pass per term; the networks are ours, laid out and computed as torch does."""
 
     def __init__(self, structure: ModelConfig, config: TrainingConfig, images: Dataset) -> None:
-        left_out = [name for name in ("cycle", "pair_kernel") if getattr(config.weights, name)]
-        if left_out:
-            raise ValueError(f"not written here, as the default has no such term: {left_out}")
-        if not (config.classes_known and config.mismatched and config.real_target == 1.0):
-            raise ValueError("not written here, as the default has no such training")
+        usual = config.classes_known and config.mismatched and config.real_target == 1.0
+        if config.weights.cycle or not usual:
+            raise ValueError("only the default's terms, discriminator and labels are written here")
         self.config = config
         self.model = DisentanglingVAE(structure)
         for module in self.model.modules():
@@ -137,12 +135,19 @@ class PlainTrainer:
             found = self.model.encoder(drawn).unspecified.mean
             return weights["style_cycle"] * losses.style_cycle_loss(found, noise)
 
+        def pair_kernel() -> Tensor:
+            first, second = (
+                self.model.encoder(images).unspecified.mean for images in (anchor, partner)
+            )
+            return weights["pair_kernel"] * losses.pair_kernel_loss(first, second)
+
         terms = {
             "partner": with_partner,
             "adversarial": adversarial,
             "adversarial_prior": adversarial_prior,
             "confusion": confusion,
             "style_cycle": style_cycle,
+            "pair_kernel": pair_kernel,
         }
         return {"own": own} | {name: term for name, term in terms.items() if weights[name]}
 

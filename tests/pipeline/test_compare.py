@@ -1,5 +1,6 @@
 """Experiments side by side: what was changed, and the mean over seeds."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +109,22 @@ def test_a_file_that_is_no_record_is_refused_in_a_line(tmp_path, capsys, text):
 def test_the_readme_shows_the_recorded_table(capsys):
     assert compare.main(["--recorded", "docs/experiments.csv"]) == 0
     assert capsys.readouterr().out.strip() in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("metric", COLUMNS)
+def test_the_readmes_headline_numbers_are_the_recorded_ones(metric):
+    runs = [e for e in recorded(Path("docs/experiments.csv")) if e.name == "default"]
+    assert len(runs) >= 3
+    (line,) = [line for line in (ROOT / "README.md").read_text().splitlines() if f"`{metric}`" in
+               line and line.startswith("|")]  # fmt: skip
+    assert f"| {interval([run.metrics[metric] for run in runs])} |" in line
+
+
+def test_the_recorded_default_is_the_committed_one():
+    metrics = json.loads((ROOT / "reports/metrics.json").read_text())
+    (run,) = [
+        e for e in recorded(Path("docs/experiments.csv")) if (e.name, e.seed) == ("default", 0)
+    ]
+    assert {name: metrics[name] for name in COLUMNS} == pytest.approx(
+        {name: run.metrics[name] for name in COLUMNS}
+    )

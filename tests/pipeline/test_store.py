@@ -13,10 +13,12 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import requests
 from mlflow import MlflowClient
 
 from pipeline import artifacts, registry, store, tracking
 from pipeline.store import StoreError
+from tests.pipeline.server import Server
 from vaegan.model import weights_digest
 
 ROOT = Path(__file__).parents[2]
@@ -137,3 +139,27 @@ def test_a_folder_without_a_store_has_nothing_to_move(tmp_path, monkeypatch, cap
     assert store.main(["--moved"]) == 1
     assert "mlflow.db is missing" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_page_has_a_view_of_the_columns_that_matter_first(workspace):
+    identity = store.connect()
+    tags = mlflow.get_experiment(identity).tags
+    view = json.loads(tags["mlflow.sharedViewState.first"])
+    assert view["selectedColumns"][0] == "metrics.`leakage/mean`"
+    assert "params.`train.lr`" in view["selectedColumns"]
+
+
+def test_a_server_refuses_a_page_of_another_host(tmp_path):
+    """As ``make ui`` starts it: on loopback, for this machine's own browser only."""
+    server = Server(tmp_path)
+    server.start()
+    try:
+        url = f"{server.uri}/api/2.0/mlflow/experiments/search?max_results=1"
+        assert requests.get(url, timeout=30).status_code == 200
+        foreign = requests.get(url, headers={"Host": "evil.example.org"}, timeout=30)
+        assert foreign.status_code == 403
+    finally:
+        server.stop()
+    recipe = (ROOT / "Makefile").read_text()
+    assert recipe.count("mlflow ui") == 1
+    assert "--host 127.0.0.1" in recipe[recipe.index("mlflow ui") :]

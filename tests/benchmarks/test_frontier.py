@@ -1,0 +1,45 @@
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import frontier
+from pipeline.artifacts import Split
+from pipeline.prepare import hold_out
+from vaegan.evaluation.judge import train_judge
+from vaegan.training import Trainer
+
+
+def test_held_out_images_are_those_that_prepare_would_hold_out(bars, monkeypatch):
+    monkeypatch.setattr(frontier, "HELD_OUT", 50)
+    train, out = frontier.held_out(bars)
+    splits = hold_out({"train": Split.of(bars), "test": Split.of(bars)}, 50)
+    for ours, name in ((train, "train"), (out, "validation")):
+        (images,) = splits[name].blocks()
+        assert np.array_equal(ours.images, images)
+        assert np.array_equal(ours.labels, splits[name].labels)
+
+
+def test_a_point_has_what_is_traded_and_the_figure_has_a_line_per_divergence(
+    bars, model_config, training_config
+):
+    config = dataclasses.replace(training_config, steps=4)
+    trainer = Trainer(model_config, config, bars)
+    list(trainer.run())
+    judge = train_judge(bars, steps=5, seed=0)
+    found = frontier.measured(trainer.model.eval(), judge, bars, bars)
+    assert set(found) == {
+        "leakage/mean",
+        "swap/style_kept_slant",
+        "swap/style_kept_thickness",
+        "swap/style_kept_width",
+        "swap/identity_accuracy",
+        "reconstruction/mse",
+    }
+    rows = [
+        {"unspecified_kl": divergence, "alignment": alignment} | found
+        for divergence in (0.7, 1.0)
+        for alignment in (0.0, 1.0)
+    ]
+    panels = frontier.draw(pd.DataFrame(rows)).axes
+    assert [len(axes.lines) for axes in panels] == [2, 2, 2, 2]
