@@ -30,9 +30,10 @@ from pipeline.artifacts import read_dataset
 from pipeline.params import load_params
 from pipeline.train import model_config, training_config
 from vaegan import losses
+from vaegan.adversaries import Critic, Discriminator
 from vaegan.latents import Codes, kl_to_standard_normal, reparameterize
 from vaegan.model import DisentanglingVAE
-from vaegan.networks import Critic, Decoder, Discriminator, ModelConfig, Upsampling
+from vaegan.networks import Decoder, ModelConfig, Upsampling
 from vaegan.training import Trainer, TrainingConfig
 
 ARCHIVES = Path("data/raw/MNIST/raw")

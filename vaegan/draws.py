@@ -7,10 +7,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from vaegan.adversaries import Discriminator
 from vaegan.latents import Codes, reparameterize
 from vaegan.losses import ObjectiveWeights
 from vaegan.model import DisentanglingVAE
-from vaegan.networks import Discriminator
 
 Kept = TypeVar("Kept")
 ADVERSARIAL = {"swapped": "adversarial", "sampled": "adversarial_prior"}  # its term, by image

@@ -7,9 +7,10 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vaegan import losses
+from vaegan.adversaries import Critic
 from vaegan.draws import Draws, Verdicts, there
 from vaegan.latents import kl_to_standard_normal
-from vaegan.networks import Critic, Encoder
+from vaegan.networks import Encoder
 
 
 def objective_terms(

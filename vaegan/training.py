@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from vaegan import losses
+from vaegan.adversaries import Critic, Discriminator
 from vaegan.data import LabelledImages, PairSampler, as_tensor, to_unit_range
 from vaegan.devices import to_channels_last
 from vaegan.draws import Draws, Verdicts, draw, judge_draws
 from vaegan.losses import ObjectiveWeights
 from vaegan.model import DisentanglingVAE
-from vaegan.networks import Critic, Discriminator, ModelConfig
+from vaegan.networks import ModelConfig
 from vaegan.objective import objective_terms
 from vaegan.players import Player, below, learning_rate_scale
 from vaegan.rng import derive_seed, torch_rng

@@ -7,18 +7,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaegan.augment import vary_style
-from vaegan.data import stratified_subset, to_unit_range
+from vaegan.data import stratified_subset
 from vaegan.model import DisentanglingVAE
-from vaegan.networks import Encoder
 from vaegan.rng import derive_seed, numpy_rng, torch_rng
 from vaegan.transport import ClassTransport
+from vaegan.transport_codes import (
+    ENCODED_AT_ONCE,
+    ChangedCodes,
+    EncodedImages,
+    clusters,
+    encode_means,
+    style_std,
+)
 
-ENCODED_AT_ONCE = 1000
 CHANGES_PER_STEP = 4
 RIDGE = 1e-3  # of the regression of s on z, per code
 CLOSED_FORM = ("last_", "style_in_identity")  # parameters that no gradient moves
-CLUSTERINGS = 10  # random starts of k-means, of which the best counts
 
 
 @dataclass(frozen=True)
@@ -47,36 +51,6 @@ class TransportTraining:
     images_per_change: int
     seed: int
     precision: str = "float32"
-
-
-@dataclass(frozen=True)
-class EncodedImages:
-    """What a transport is fitted to: codes as the encoder gives them.
-
-    Attributes:
-        specified: Means, float32 (N, S).
-        unspecified: Means, float32 (N, Z).
-        std: Deviation of the unspecified posterior in each dimension, (Z,), in [0, 1).
-        labels: int64 (N,), classes or clusters.
-    """
-
-    specified: Tensor
-    unspecified: Tensor
-    std: Tensor
-    labels: Tensor
-
-
-@dataclass(frozen=True)
-class ChangedCodes:
-    """Codes of images after changes of style, G changes of M images each.
-
-    Attributes:
-        rows: int64 (G, M), which images were changed.
-        codes: float32 (G, M, Z), the unspecified means of the changed images.
-    """
-
-    rows: Tensor
-    codes: Tensor
 
 
 def fit_to_images(
@@ -110,49 +84,20 @@ def fit_to_images(
     # Without labels all images count as of one class, and the choice is just a random one.
     strata = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels.cpu()
     rows = torch.from_numpy(stratified_subset(strata.numpy(), config.images, choice)).to(device)
-    means = [_encode(encoder, images[chunk]) for chunk in rows.split(ENCODED_AT_ONCE)]
+    means = [encode_means(encoder, images[chunk]) for chunk in rows.split(ENCODED_AT_ONCE)]
     specified, unspecified = (torch.cat(parts) for parts in zip(*means, strict=True))
     rng = torch_rng(config.seed, "changes", 0, device)
     size = config.changes, config.images_per_change
     changed_rows = torch.randint(len(rows), size, generator=rng, device=device)
-    changed = [_encode(encoder, images[rows[r]], rng)[1] for r in changed_rows]
+    changed = [encode_means(encoder, images[rows[r]], rng)[1] for r in changed_rows]
     if labels is None:
         classes = clusters(specified, transport.class_count, config.seed)
     else:
         classes = labels[rows]
-    encoded = EncodedImages(specified, unspecified, _style_std(encoder, images), classes)
+    encoded = EncodedImages(specified, unspecified, style_std(encoder, images), classes)
     return fit_transport(
         transport, encoded, ChangedCodes(changed_rows, torch.stack(changed)), config
     )
-
-
-@torch.no_grad()
-def _encode(
-    encoder: Encoder, images: Tensor, change: torch.Generator | None = None
-) -> tuple[Tensor, Tensor]:
-    """Means of both codes of uint8 images, after a change of style if one is asked for."""
-    real = to_unit_range(images)
-    real = real if change is None else vary_style(real, change)
-    codes = encoder(real.contiguous(memory_format=torch.channels_last))
-    return codes.specified.mean, codes.unspecified.mean
-
-
-@torch.no_grad()
-def _style_std(encoder: Encoder, images: Tensor) -> Tensor:
-    """Deviation of the unspecified posterior in each dimension, (Z,), averaged over images."""
-    return encoder(to_unit_range(images[:ENCODED_AT_ONCE])).unspecified.std.mean(dim=0)
-
-
-def clusters(codes: Tensor, count: int, seed: int) -> Tensor:
-    """Clusters of codes (N, D) by k-means, int64 (N,) in [0, count), on the device of the codes."""
-    # Imported here: a second to start, which a training that knows its classes does not wait for.
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
-    model = KMeans(count, n_init=CLUSTERINGS, random_state=derive_seed(seed, "clusters") >> 32)
-    with threadpool_limits(1):  # sums of several threads come in whatever order they end
-        found = model.fit_predict(codes.cpu().numpy())
-    return torch.from_numpy(found).to(codes.device, torch.int64)
 
 
 def fit_transport(

@@ -3,13 +3,8 @@ import torch
 from tests.vaegan.test_transport import CLASSES, transport
 from vaegan.evaluation.leakage import leakage
 from vaegan.evaluation.probes import PANEL
-from vaegan.transport_fit import (
-    ChangedCodes,
-    EncodedImages,
-    TransportTraining,
-    clusters,
-    fit_transport,
-)
+from vaegan.transport_codes import ChangedCodes, EncodedImages
+from vaegan.transport_fit import TransportTraining, fit_transport
 
 
 def training(**changes) -> TransportTraining:
@@ -131,14 +126,3 @@ def test_the_style_that_is_told_by_z_is_taken_out_of_s():
         assert (before.T @ style / mine.sum()).abs().max() > 0.5
         assert (after.T @ style / mine.sum()).abs().max() < 0.05
     torch.testing.assert_close(fitted.undo(new_s, new_z), z, rtol=1e-3, atol=1e-3)
-
-
-def test_clusters_are_the_classes_where_codes_tell_them_apart_and_the_same_each_time():
-    rng = torch.Generator().manual_seed(0)
-    labels = torch.arange(600) % CLASSES
-    s = torch.eye(CLASSES)[labels] + 0.1 * torch.randn(600, CLASSES, generator=rng)
-    found = clusters(s, CLASSES, seed=0)
-    assert found.dtype == torch.int64
-    pairs = {(int(a), int(b)) for a, b in zip(labels, found, strict=True)}
-    assert len(pairs) == CLASSES  # a renaming
-    assert torch.equal(found, clusters(s, CLASSES, seed=0))

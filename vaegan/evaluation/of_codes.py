@@ -57,13 +57,9 @@ def probe_metrics(
     # Where all images share one variance it tells nothing, and the probes would see the means.
     shared = np.ptp(train["unspecified_std"][:1000], axis=0).max() == 0
     posterior = mean if shared else read("posterior")
-    identity = {
-        name: probes.PANEL[name](train["specified_mean"], y, int(y.max()) + 1, seed)
-        for name in ("logistic", "neighbours", "perceptron-0")
-    }
-    said = {name: predict(test["specified_mean"]) for name, predict in identity.items()}
+    of_identity, identity_right = _specified_metrics(train, test, seed)
     right = {
-        "specified/probe_accuracy": said["logistic"].argmax(axis=1) == y_test,
+        "specified/probe_accuracy": identity_right,
         "leakage/mean": mean.correct,
         "leakage/sampled": sampled.correct,
         "leakage/posterior": posterior.correct,
@@ -82,13 +78,25 @@ def probe_metrics(
         ),
     }
     metrics |= {f"leakage/mean_{name}": value for name, value in mean.accuracies.items()}
-    metrics |= {
+    return metrics | of_identity, right
+
+
+def _specified_metrics(train: Arrays, test: Arrays, seed: int) -> tuple[Metrics, np.ndarray]:
+    """What is read of the class from ``s``, and which test codes a linear probe got right."""
+    y, y_test = train["labels"], test["labels"]
+    said = {
+        name: probes.PANEL[name](train["specified_mean"], y, int(y.max()) + 1, seed)(
+            test["specified_mean"]
+        )
+        for name in ("logistic", "neighbours", "perceptron-0")
+    }
+    metrics = {
         "specified/probe_accuracy": probes.accuracy(said["logistic"], y_test),
         "specified/neighbours_accuracy": probes.accuracy(said["neighbours"], y_test),
         "specified/perceptron_accuracy": probes.accuracy(said["perceptron-0"], y_test),
         "specified/retrieval_map": retrieval.retrieval_map(test["specified_mean"], y_test),
     }
-    return metrics, right
+    return metrics, said["logistic"].argmax(axis=1) == y_test
 
 
 def _view(codes: Arrays, view: str, noise: np.random.Generator) -> np.ndarray:
