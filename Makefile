@@ -76,9 +76,10 @@ bench: repro  ## measure what the README says of speed: about half an hour, noth
 frontier: repro  ## measure what less leakage costs: about three quarters of an hour
 	python -m benchmarks.frontier
 
-docs: repro  ## copy the figures of the default run to where the README shows them
+docs: repro  ## bring the README's figures and numbers up to date
 	mkdir -p docs/figures
 	cp reports/figures/*.png docs/figures/
+	python -m docs.numbers
 
 lock: $(BIN)/uv  ## pin every dependency anew, with hashes
 	$(LOCK) requirements/bootstrap.in -o requirements/bootstrap.txt

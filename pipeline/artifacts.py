@@ -40,7 +40,7 @@ METRICS = Path("reports/metrics.json")
 SWAPS = Path("reports/swaps.csv")
 FIGURES = Path("reports/figures")
 # The metrics that matter first: in metrics.json, and so in tables of experiments, in this order.
-FIRST_METRICS = (
+FIRST_METRICS: tuple[str, ...] = (
     "leakage/mean",
     "leakage/posterior",
     "leakage/sampled",

@@ -24,6 +24,7 @@ from pipeline.params import ParamsError, flat, load_params
 
 SEED = "train.seed"
 LEVEL = 0.95
+UNFINISHED = ("Queued", "Running", "Failed")
 # The columns, in words, and whether more or less of it is better.
 WORDS = (
     "leak, means ↓",
@@ -80,8 +81,11 @@ def of_rows(rows: Iterable[dict[str, Any]], default: dict[str, Any]) -> list[Exp
     found = []
     for row in rows:
         numbers = {k: v for k, v in row.items() if "/" in k and isinstance(v, int | float)}
-        # The workspace is the commit, or an experiment that is in the list as well.
-        if row.get("rev") == "workspace" or not set(COLUMNS) & set(numbers):
+        # The workspace is the commit, or an experiment that is in the list as well; what has not
+        # ended yet, or failed, is shown with the metrics of the commit that it started from.
+        if row.get("rev") == "workspace" or row.get("State") in UNFINISHED:
+            continue
+        if not set(COLUMNS) & set(numbers):
             continue
         values = {
             key: _typed(row[key], default[key]) for key in default if row.get(key) is not None

@@ -31,12 +31,11 @@ def read(name: str) -> dict[str, Any]:
     Raises:
         ParamsError: there is no such preset, or the file is no mapping of keys to values.
     """
+    if name not in names():
+        raise ParamsError(f"preset: got {name}, expected one of {', '.join(names())}")
     path = FOLDER / f"{name}.yaml"
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text())
-    except FileNotFoundError as error:
-        known = ", ".join(names())
-        raise ParamsError(f"preset: got {name}, expected one of {known}") from error
     except YAMLError as error:
         raise ParamsError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not content:

@@ -48,6 +48,8 @@ def test_rows_of_dvc_become_experiments_by_what_differs_from_the_default():
             base | {"rev": "abc", "train.seed": 1, "leakage/mean": 0.3},
             base | {"rev": "def", "train.lr": 0.2, "leakage/mean": 0.4},
             base | {"rev": "ghi", "model.variational": "False", "model.dim": 3.0},
+            base | {"rev": "jkl", "State": "Running", "train.seed": 2.0},
+            base | {"rev": "mno", "State": "Failed", "train.seed": 3.0},
             {"rev": "failed", "train.seed": 0, "train.lr": 0.3},
         ],
         default,
