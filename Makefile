@@ -44,12 +44,14 @@ ui: setup  ## MLflow's page at http://127.0.0.1:5000
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port 5000
 
 preset: setup  ## run a preset as an experiment: make preset NAME=cycle
-	changes=$$(python -m pipeline.presets $(NAME)) && dvc exp run --name $(NAME) $$changes
+	@test -n "$(NAME)" || { echo "error: make preset NAME=..., one of:"; python -m pipeline.presets; exit 1; }
+	changes=$$(python -m pipeline.presets $(NAME)) && dvc exp run --temp --name $(NAME) $$changes
 
 seeds: setup  ## run the default under two more seeds, then print mean and interval of all
 	dvc exp run --queue -S 'train.seed=1,2'
 	dvc queue start
 	while dvc queue status | grep -Eq 'Queued|Running'; do sleep 5; done
+	@! dvc queue status | grep Failed || { echo "error: dvc queue logs NAME says why"; exit 1; }
 	python -m pipeline.compare
 
 reproduce: setup  ## make a registered version again and compare: make reproduce VERSION=1

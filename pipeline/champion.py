@@ -14,6 +14,7 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from pipeline.artifacts import repository
 from pipeline.registry import NAME, version_of
@@ -23,7 +24,8 @@ ALIAS = "champion"  # of the main data set; those of the others have its name be
 MAIN_DATASET = "mnist"
 JUDGED_TAG, REASON_TAG, DATASET_TAG = "judged", "champion", "dataset"
 TEST, PASSED = "test", "passed"
-LESS_IS_BETTER = ("leakage/mean", "reconstruction/mse")
+# By what a champion may be chosen, and whether less of it is better.
+CHOOSABLE = {"leakage/mean": True, "swap/identity_accuracy": False, "reconstruction/mse": True}
 
 
 def alias(dataset: str) -> str:
@@ -48,7 +50,7 @@ def consider(digest: str, results: dict[str, Any]) -> str | None:
     if mine is None:
         return None
     dataset, by = results["dataset"], results["champion_by"]
-    record = {"protocol": results["protocol"], by: results.get(by)}
+    record = {"protocol": results["protocol"]} | {name: results.get(name) for name in CHOOSABLE}
     # One at a time: of two that are judged at once, the better one is champion in the end.
     with FileLock(repository() / "mlruns" / ".champion.lock"):
         champion = champion_of(dataset)
@@ -58,22 +60,29 @@ def consider(digest: str, results: dict[str, Any]) -> str | None:
                 return f"version {mine.version} stays the champion of {dataset}, though {refusal}"
             said = champion.tags.get(REASON_TAG, f"champion of {dataset}")
         elif refusal is None:
-            client.set_registered_model_alias(NAME, alias(dataset), mine.version)
             after = "" if champion is None else f", after version {champion.version}"
             said = f"champion of {dataset}{after}: {by} {results[by]:.4f}"
         else:
             said = f"not champion: {refusal}"
+        # The alias last: whoever has it has its record.
         client.set_model_version_tag(NAME, mine.version, JUDGED_TAG, json.dumps(record))
         client.set_model_version_tag(NAME, mine.version, REASON_TAG, said)
+        if refusal is None:
+            client.set_registered_model_alias(NAME, alias(dataset), mine.version)
     return f"version {mine.version}: {said}"
 
 
 def champion_of(dataset: str) -> ModelVersion | None:
     """The champion of a data set, None where there is none."""
+    client = MlflowClient()
     try:
-        return MlflowClient().get_model_version_by_alias(NAME, alias(dataset))
-    except MlflowException:
-        return None
+        aliases = client.get_registered_model(NAME).aliases
+    except MlflowException as error:
+        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            return None
+        raise  # a store that does not answer has not said that there is none
+    number = aliases.get(alias(dataset))
+    return None if number is None else client.get_model_version(NAME, str(number))
 
 
 def gates_passed(metrics: dict[str, float], word: str, gates: dict[str, tuple[str, float]]) -> str:
@@ -113,13 +122,16 @@ def _refusal(
         record = json.loads(champion.tags[JUDGED_TAG])
         protocol, theirs = record["protocol"], float(record[by])
     except (KeyError, TypeError, ValueError):
-        return f"version {champion.version}, the champion, has no {by} to compare with"
+        return (
+            f"version {champion.version}, the champion, has no {by} to compare with; to let this "
+            f"one take its place: python -m pipeline.champion --set {mine.version}"
+        )
     if protocol != results["protocol"]:
         return (
             f"version {champion.version}, the champion, was judged by another protocol; to let "
             f"this one take its place: python -m pipeline.champion --set {mine.version}"
         )
-    if value < theirs if by in LESS_IS_BETTER else value > theirs:
+    if value < theirs if CHOOSABLE[by] else value > theirs:
         return None
     return f"{by} {value:.4f} is no better than {theirs:.4f} of version {champion.version}"
 

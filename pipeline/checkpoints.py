@@ -57,10 +57,17 @@ class Checkpoints:
         """
         content = safetensors.torch.save(state, metadata={"curves": json.dumps(curves)})
         digest = hashlib.sha256(content).hexdigest()[:16]
-        with whole_file(self.folder / f"{step:09d}-{digest}.safetensors") as part:
-            part.write_bytes(content)
+        path = self.folder / f"{step:09d}-{digest}.safetensors"
+        try:
+            self._write(path, content)
+        except FileNotFoundError:  # the same training in another process ended, and cleared
+            self._write(path, content)
         for old in self._files()[KEPT:]:
             old.unlink(missing_ok=True)  # the same training in another process took it
+
+    def _write(self, path: Path, content: bytes) -> None:
+        with whole_file(path) as part:
+            part.write_bytes(content)
 
     def newest(self) -> tuple[dict[str, Tensor], list[dict[str, float]]] | None:
         """State and curves of the newest checkpoint that is whole; None where there is none.

@@ -8,7 +8,9 @@ its 95 % interval (Student's t over training seeds). ``--record FILE`` adds the 
 
 import argparse
 import json
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from scipy.stats import t as student
 from pipeline import presets
 from pipeline.artifacts import FIRST_METRICS
 from pipeline.files import whole_file
-from pipeline.params import ParamsError, flat, load_params
+from pipeline.params import PARAMS_FILE, ParamsError, flat, load_params
 
 SEED = "train.seed"
 LEVEL = 0.95
@@ -49,30 +51,51 @@ class Experiment:
     """One trained model.
 
     Attributes:
-        changes: Values by dotted key that differ from the default's, the seed apart.
+        name: "default", a preset, or what was changed.
         seed: Of its training.
         metrics: By name.
     """
 
-    changes: dict[str, Any]
+    name: str
     seed: int
     metrics: dict[str, float]
 
-    @property
-    def name(self) -> str:
-        """ "default", the name of the preset that changes the same, or what was changed."""
-        if not self.changes:
-            return "default"
-        default = flat(load_params())
-        for name in presets.names():
-            same = {k: v for k, v in presets.read(name).items() if default.get(k) != v}
-            if same == self.changes:
-                return name
-        return ", ".join(f"{key}={json.dumps(value)}" for key, value in self.changes.items())
+
+def name_of(changes: dict[str, Any], default: dict[str, Any]) -> str:
+    """What a set of changes is called: "default", the preset that changes the same, or the changes.
+
+    Args:
+        changes: Values by dotted key that differ from the default's, the seed apart.
+        default: All values of the default.
+    """
+    if not changes:
+        return "default"
+    for preset in presets.names():
+        same = {k: v for k, v in presets.read(preset).items() if default.get(k) != v}
+        if same == changes:
+            return preset
+    return ", ".join(f"{key}={json.dumps(value)}" for key, value in changes.items())
+
+
+def committed_params() -> dict[str, Any]:
+    """The parameters of the commit that experiments start from, flat; the workspace may differ.
+
+    Raises:
+        ParamsError: there is no commit, or its parameters are of another form than today's.
+    """
+    shown = subprocess.run(["git", "show", f"HEAD:{PARAMS_FILE}"], capture_output=True, text=True)
+    if shown.returncode:
+        raise ParamsError(f"{PARAMS_FILE}: git knows no commit of it: {shown.stderr.strip()}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / PARAMS_FILE
+        path.write_text(shown.stdout)
+        return flat(load_params(path))
 
 
 def of_rows(rows: Iterable[dict[str, Any]], default: dict[str, Any]) -> list[Experiment]:
-    """Experiments from the rows of ``dvc.api.exp_show``; those without metrics are left out.
+    """Experiments from the rows of ``dvc.api.exp_show``, the commit's own first, then the newest.
+
+    Those without metrics are left out.
 
     Args:
         rows: Each with parameters and metrics under their own names.
@@ -85,13 +108,13 @@ def of_rows(rows: Iterable[dict[str, Any]], default: dict[str, Any]) -> list[Exp
         # ended yet, or failed, is shown with the metrics of the commit that it started from.
         if row.get("rev") == "workspace" or row.get("State") in UNFINISHED:
             continue
-        if not set(COLUMNS) & set(numbers):
+        if not set(COLUMNS) & set(numbers) or row.get(SEED) is None:
             continue
         values = {
             key: _typed(row[key], default[key]) for key in default if row.get(key) is not None
         }
         changes = {k: v for k, v in values.items() if k != SEED and v != default[k]}
-        found.append(Experiment(changes, int(row[SEED]), numbers))
+        found.append(Experiment(name_of(changes, default), int(row[SEED]), numbers))
     return found
 
 
@@ -103,10 +126,10 @@ def _typed(value: Any, like: Any) -> Any:
 
 
 def table(experiments: list[Experiment]) -> str:
-    """A Markdown table, a row per set of changes, in the order of the first of each."""
+    """A Markdown table, a row per set of changes; of two runs of one seed the first counts."""
     groups: dict[str, dict[int, Experiment]] = {}
-    for experiment in experiments:  # of two runs of one seed, the later in the list counts
-        groups.setdefault(experiment.name, {})[experiment.seed] = experiment
+    for experiment in sorted(experiments, key=_order):
+        groups.setdefault(experiment.name, {}).setdefault(experiment.seed, experiment)
     lines = [
         "| what was changed | seeds | " + " | ".join(COLUMNS.values()) + " |",
         "| --- " * (2 + len(COLUMNS)) + "|",
@@ -118,6 +141,12 @@ def table(experiments: list[Experiment]) -> str:
         ]
         lines.append(f"| {name} | {len(members)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _order(experiment: Experiment) -> tuple[int, str]:
+    """The default, then presets by name, then what else was changed."""
+    name = experiment.name
+    return (0 if name == "default" else 2 if "=" in name else 1), name
 
 
 def interval(values: list[float]) -> str:
@@ -137,13 +166,14 @@ def _number(value: float) -> str:
 
 
 def record(experiments: list[Experiment], path: Path) -> None:
-    """Adds runs to a CSV file; a run of the same changes and seed takes the old one's place."""
+    """Adds runs to a CSV file; a run of the same name and seed takes the old one's place.
+
+    Of several of these among the new ones, the first counts, as in the table.
+    """
     kept = {(e.name, e.seed): e for e in (recorded(path) if path.exists() else [])}
-    kept |= {(e.name, e.seed): e for e in experiments}
-    rows = [
-        {"changes": json.dumps(e.changes, sort_keys=True), "seed": e.seed} | e.metrics
-        for e in kept.values()
-    ]
+    kept |= {(e.name, e.seed): e for e in reversed(experiments)}
+    ordered = sorted(kept.values(), key=lambda e: (_order(e), e.seed))
+    rows = [{"name": e.name, "seed": e.seed} | e.metrics for e in ordered]
     with whole_file(path) as part:
         pd.DataFrame(rows).to_csv(part, index=False)
 
@@ -159,14 +189,31 @@ def recorded(path: Path) -> list[Experiment]:
         rows = pd.read_csv(path).to_dict("records")
         return [
             Experiment(
-                json.loads(row.pop("changes")),
+                str(row.pop("name")),
                 int(row.pop("seed")),
                 {str(name): float(value) for name, value in row.items() if pd.notna(value)},
             )
             for row in rows
         ]
-    except (KeyError, pd.errors.ParserError, pd.errors.EmptyDataError, TypeError) as error:
+    except (KeyError, ValueError, TypeError) as error:  # pandas' own are ValueErrors
         raise ValueError(f"{path} is not a table of recorded runs: {error!r}") from error
+
+
+def _of_commit() -> list[Experiment]:
+    """The commit's own run and the experiments that start from it.
+
+    Raises:
+        ValueError: there is no commit, or DVC cannot show them.
+    """
+    # Two seconds to import, that a recorded table need not wait for.
+    from dvc.api import exp_show
+    from dvc.exceptions import DvcException
+
+    default = committed_params()
+    try:
+        return of_rows(exp_show(), default)
+    except DvcException as error:
+        raise ValueError(f"DVC cannot show experiments: {error}") from error
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -176,17 +223,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--recorded", type=Path, metavar="FILE", help="print the table of a file")
     options = parser.parse_args(argv)
     try:
-        if options.recorded:
-            experiments = recorded(options.recorded)
-        else:
-            from dvc.api import exp_show  # two seconds, that a recorded table need not wait for
-
-            experiments = of_rows(exp_show(), flat(load_params()))
+        experiments = recorded(options.recorded) if options.recorded else _of_commit()
+        if options.record:
+            record(experiments, options.record)
     except (ParamsError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if options.record:
-        record(experiments, options.record)
     print(table(experiments))
     return 0
 

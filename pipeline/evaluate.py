@@ -139,6 +139,7 @@ def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
             | {
                 "dataset": dataset.name,
                 "split": params.split,
+                "model/digest": digest,
                 "judge/digest": judge_digest,
                 "protocol": protocol(dataset, judge_digest, params),
                 "gates": champion.gates_passed(metrics, word, gates(params)),

@@ -36,6 +36,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         _synchronise(part)
         part.chmod(0o666 & ~_umask())  # mkstemp made it readable by its owner only
         part.replace(path)
+        _synchronise(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -56,6 +57,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             path.replace(old)
         part.replace(path)
+        _synchronise(path.parent)
     except BaseException:
         if old.exists() and not path.exists():
             old.replace(path)
@@ -71,19 +73,29 @@ def _part(path: Path) -> str:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Removes unfinished files for a path whose process is gone: it was killed."""
+    """Removes unfinished files for a path whose process is gone: it was killed.
+
+    A folder that was put aside for a new one, which then did not take its place, comes back.
+    """
     for part in path.parent.glob(f".{path.name}.*.part"):
         owner = part.name.removeprefix(f".{path.name}.").split(".")[0]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            if part.is_dir():
-                shutil.rmtree(part, ignore_errors=True)
-            else:
-                part.unlink(missing_ok=True)
+        if not owner.isdigit() or psutil.pid_exists(int(owner)):
+            continue
+        if part.name.endswith(".old.part") and not path.exists():
+            part.replace(path)
+        elif part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
 
 
-def _synchronise(file: Path) -> None:
-    with file.open("rb") as content:
-        os.fsync(content.fileno())
+def _synchronise(path: Path) -> None:
+    """Has the disk hold a file's content, or a folder's names."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

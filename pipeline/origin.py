@@ -5,44 +5,79 @@ import json
 import os
 import platform
 import subprocess
+from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
+
+import torch
 
 # What the pipeline itself writes does not make the user's tree a changed one.
 OUTPUTS = ("dvc.lock", "reports")
 LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn", "safetensors", "dvc", "mlflow")
+# Whatever the user's own git is set to: a patch that git apply takes, and nothing else.
+PLAIN_DIFF = (
+    "diff", "--binary", "--no-ext-diff", "--no-textconv", "--no-color",
+    "--src-prefix=a/", "--dst-prefix=b/",
+)  # fmt: skip
+MOST_BYTES = 1_000_000  # of a file that git does not know, to be taken into a patch
 
 
-def origin_tags() -> dict[str, str]:
-    """Git commit, whether the tree has changes and their digest, DVC's experiment.
+@dataclass(frozen=True)
+class Origin:
+    """The state of the tree when a run starts.
 
-    To be taken when a run starts: the user may go on editing while it trains.
+    Attributes:
+        tags: Git commit, whether the tree has changes and their digest, DVC's experiment.
+        patch: From the commit to the tree; empty where nothing differs.
     """
-    tags = {}
-    commit = _git("rev-parse", "HEAD")
+
+    tags: dict[str, str]
+    patch: bytes
+
+
+def origin() -> Origin:
+    """Looks at the tree once: the user may go on editing while a model trains."""
+    tags, patch = {}, b""
+    commit = _git("rev-parse", "--verify", "HEAD")
     if commit is not None:
-        patch = changes()
+        patch, left_out = changes()
         tags = {
-            "git.commit": commit.strip(),
+            "git.commit": commit.decode().strip(),
             "git.dirty": str(bool(patch)).lower(),
-            "patch.sha256": hashlib.sha256(patch.encode()).hexdigest() if patch else "none",
+            "patch.sha256": hashlib.sha256(patch).hexdigest() if patch else "none",
         }
+        if left_out:
+            tags["patch.left_out"] = ", ".join(left_out)[:500]
     for tag, variable in (("dvc.exp", "DVC_EXP_NAME"), ("dvc.baseline", "DVC_EXP_BASELINE_REV")):
         if value := os.environ.get(variable):
             tags[tag] = value
-    return tags
+    return Origin(tags, patch)
 
 
-def changes() -> str:
+def changes() -> tuple[bytes, list[str]]:
     """A patch from the commit to the tree as it is, files that git does not know included.
 
-    ``git apply`` in a clean checkout of the commit makes the same tree; "" where nothing differs.
+    ``git apply`` in a clean checkout of the commit makes the same tree.
+
+    Returns:
+        The patch, and the names of files that git does not know and that are too large for it.
     """
-    patch = _git("diff", "HEAD", "--binary", "--", ".", *_excluded()) or ""
-    new = _git("ls-files", "-z", "--others", "--exclude-standard", "--", ".", *_excluded()) or ""
-    for name in filter(None, new.split("\0")):
-        patch += _git("diff", "--no-index", "--binary", "--", os.devnull, name) or ""
-    return patch
+    excluded = [f":(exclude){path}" for path in OUTPUTS]
+    patch = _git(*PLAIN_DIFF, "HEAD", "--", ".", *excluded) or b""
+    found = _git("ls-files", "-z", "--others", "--exclude-standard", "--", ".", *excluded) or b""
+    left_out = []
+    for name in map(os.fsdecode, filter(None, found.split(b"\0"))):
+        if Path(name).is_file() and Path(name).stat().st_size > MOST_BYTES:
+            left_out.append(name)
+        else:
+            patch += _git(*PLAIN_DIFF, "--no-index", "--", os.devnull, name) or b""
+    return patch, left_out
+
+
+def cpu_name() -> str:
+    """The kind of processor, as torch or else Python names it."""
+    return str(torch.cpu.get_capabilities().get("cpu_name", "") or platform.processor())
 
 
 def machine_tags(precision: str, device: str, threads: int, cpu: str) -> dict[str, str]:
@@ -51,7 +86,7 @@ def machine_tags(precision: str, device: str, threads: int, cpu: str) -> dict[st
         "precision": precision,
         "device": device,
         "threads": str(threads),
-        "cpu": cpu or platform.processor(),
+        "cpu": cpu,
         "python": platform.python_version(),
         "libraries": ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES),
     }
@@ -62,17 +97,13 @@ def params_digest(params: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()
 
 
-def _excluded() -> list[str]:
-    return [f":(exclude){path}" for path in OUTPUTS]
-
-
-def _git(*arguments: str) -> str | None:
+def _git(*arguments: str) -> bytes | None:
     """Output of git; None where there is no git, no repository, or it fails.
 
     ``git diff --no-index`` ends with 1 where files differ, which is no failure.
     """
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True)
+        done = subprocess.run(["git", *arguments], capture_output=True)
     except OSError:
         return None
     fine = done.returncode == 0 or (done.returncode == 1 and "--no-index" in arguments)

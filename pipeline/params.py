@@ -303,13 +303,34 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         ParamsError: the file is missing, is not YAML, or holds a wrong, missing or unknown
             key; one line per fault, each with the key, its value and what is allowed.
     """
+    return checked(read_yaml(path), path)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML 1.2 file.
+
+    Raises:
+        ParamsError: the file is missing or is not YAML.
+    """
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text())
+        return YAML(typ="safe", pure=True).load(path.read_text())
     except OSError as error:
         raise ParamsError(f"{path}: cannot be read: {error.strerror}") from error
     except (YAMLError, UnicodeDecodeError, ValueError) as error:
         text = " ".join(str(error).split())
         raise ParamsError(f"{path}: is not YAML: {text}") from error
+
+
+def checked(content: Any, path: Path) -> Params:
+    """Parameters from the content of a file, checked.
+
+    Args:
+        content: Nested mappings.
+        path: Where it is from, for the message.
+
+    Raises:
+        ParamsError: as :func:`load_params`.
+    """
     try:
         return Params.model_validate(content)
     except ValidationError as error:

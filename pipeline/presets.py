@@ -11,11 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from pipeline.params import PARAMS_FILE, Params, ParamsError, flat, load_params
+from pipeline.params import (
+    PARAMS_FILE,
+    Params,
+    ParamsError,
+    checked,
+    flat,
+    load_params,
+    read_yaml,
+)
 
 FOLDER = Path("presets")
 
@@ -34,27 +38,25 @@ def read(name: str) -> dict[str, Any]:
     if name not in names():
         raise ParamsError(f"preset: got {name}, expected one of {', '.join(names())}")
     path = FOLDER / f"{name}.yaml"
-    try:
-        content = YAML(typ="safe", pure=True).load(path.read_text())
-    except YAMLError as error:
-        raise ParamsError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict) or not content:
         raise ParamsError(f"{path}: holds no keys with values")
     return content
 
 
-def applied(changes: dict[str, Any], params: Params) -> Params:
+def applied(changes: dict[str, Any], params: Params, path: Path) -> Params:
     """Parameters with some values changed.
 
     Args:
         changes: By dotted key.
         params: What they are changed in.
+        path: Where the changes are from, for the message.
 
     Raises:
         ParamsError: a key is unknown, or the values are not valid together.
     """
     if unknown := set(changes) - set(flat(params)):
-        raise ParamsError(f"unknown parameters: {', '.join(sorted(unknown))}")
+        raise ParamsError(f"{path}: unknown parameters: {', '.join(sorted(unknown))}")
     content = params.model_dump()
     for key, value in changes.items():
         *sections, last = key.split(".")
@@ -62,10 +64,7 @@ def applied(changes: dict[str, Any], params: Params) -> Params:
         for section in sections:
             place = place[section]
         place[last] = value
-    try:
-        return Params.model_validate(content)
-    except ValidationError as error:
-        raise ParamsError(str(error)) from error
+    return checked(content, path)
 
 
 def arguments(changes: dict[str, Any]) -> list[str]:
@@ -83,9 +82,9 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     try:
         changes = read(options.name)
-        applied(changes, load_params(PARAMS_FILE))
+        applied(changes, load_params(PARAMS_FILE), FOLDER / f"{options.name}.yaml")
     except ParamsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return 1
     print(" ".join(arguments(changes)))
     return 0

@@ -108,8 +108,14 @@ def register(
     )
     version = str(info.registered_model_version)
     _describe(client, version, config)
-    client.set_registered_model_alias(NAME, ALIAS, version)
-    return client.get_model_version(NAME, version)
+    made = client.get_model_version(NAME, version)
+    make_candidate(made)
+    return made
+
+
+def make_candidate(version: ModelVersion) -> None:
+    """Moves the alias of the version that was trained last."""
+    MlflowClient().set_registered_model_alias(NAME, ALIAS, version.version)
 
 
 def _describe(client: MlflowClient, version: str, config: ModelConfig) -> None:

@@ -22,12 +22,13 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from pipeline.artifacts import repository
-from pipeline.files import ArtifactError, tree_digest
-from pipeline.origin import machine_tags
+from pipeline.artifacts import MODEL, repository
+from pipeline.files import ArtifactError, sha256, tree_digest
+from pipeline.origin import cpu_name, machine_tags
 from pipeline.registry import NAME
 from pipeline.store import connect
 from pipeline.tracking import OUTPUT_PREFIX, PATCH
+from vaegan.model import WEIGHTS_FILE, weights_digest
 
 OUTPUTS = (
     "data/prepared",
@@ -55,9 +56,17 @@ class Comparison:
     found: str | None
 
     @property
-    def agrees(self) -> bool:
-        """Whether both are there and the same."""
-        return self.recorded is not None and self.recorded == self.found
+    def word(self) -> str:
+        """What is to be said of it.
+
+        A version has no record of what no stage made for it: one whose metrics came from git, as
+        in a fresh clone, has none of them.
+        """
+        if self.recorded is None:
+            return "not recorded"
+        if self.found is None:
+            return "MISSING"
+        return "agrees" if self.recorded == self.found else "DIFFERS"
 
 
 def reproduce(number: str) -> list[Comparison]:
@@ -82,8 +91,20 @@ def reproduce(number: str) -> list[Comparison]:
                 found[path] = tree_digest(folder / path)
             except ArtifactError:
                 found[path] = None
+        weights = weights_digest(folder / MODEL) if found[str(MODEL)] else None
     recorded = {path: version.tags.get(f"{OUTPUT_PREFIX}{path}") for path in OUTPUTS}
-    return [Comparison(path, recorded[path], found[path]) for path in OUTPUTS]
+    compared = [Comparison(path, recorded[path], found[path]) for path in OUTPUTS]
+    # The very weights that are registered, too, and not only what is said of them.
+    return [*compared, Comparison("registered weights", _registered_weights(number), weights)]
+
+
+def _registered_weights(number: str) -> str:
+    try:
+        folder = Path(download_artifacts(f"models:/{NAME}/{number}"))
+        (path,) = folder.rglob(WEIGHTS_FILE)
+    except (MlflowException, OSError, ValueError) as error:
+        raise ReproductionError(f"version {number} has no {WEIGHTS_FILE}: {error}") from error
+    return sha256(path)
 
 
 @contextmanager
@@ -160,18 +181,17 @@ def table(comparisons: list[Comparison]) -> str:
     """A line per output: what was recorded, what came out, whether they agree."""
     lines = [f"{'output':22} {'recorded':{SHOWN}} {'made again':{SHOWN}}"]
     for c in comparisons:
-        word = "agrees" if c.agrees else "DIFFERS" if c.recorded and c.found else "MISSING"
         recorded, found = (value[:SHOWN] if value else "-" for value in (c.recorded, c.found))
-        lines.append(f"{c.path:22} {recorded:{SHOWN}} {found:{SHOWN}} {word}")
+        lines.append(f"{c.path:22} {recorded:{SHOWN}} {found:{SHOWN}} {c.word}")
     return "\n".join(lines)
 
 
 def differences(version: ModelVersion) -> list[str]:
     """In what this machine and its libraries differ from those that the version was made on."""
-    here = machine_tags("", "", 0, "")
+    here = machine_tags("", "", 0, cpu_name())
     return [
         f"{name}: {version.tags[name]} then, {here[name]} now"
-        for name in ("python", "libraries")
+        for name in ("cpu", "python", "libraries")
         if name in version.tags and version.tags[name] != here[name]
     ]
 
@@ -182,16 +202,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--version", required=True, help="number of the registered version")
     options = parser.parse_args(argv)
     try:
-        comparisons = reproduce(options.version)
+        compared = reproduce(options.version)
+        version = MlflowClient().get_model_version(NAME, options.version)
     except (ValueError, MlflowException, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(table(comparisons))
-    for line in differences(MlflowClient().get_model_version(NAME, options.version)):
+    print(table(compared))
+    for line in differences(version):
         print(f"note: {line}")
-    agree = sum(c.agrees for c in comparisons)
-    print(f"version {options.version}: {agree} of {len(comparisons)} outputs agree")
-    return 0 if agree == len(comparisons) else 1
+    recorded = [c for c in compared if c.recorded is not None]
+    agree = sum(c.word == "agrees" for c in recorded)
+    print(f"version {options.version}: {agree} of {len(recorded)} recorded outputs agree")
+    return 0 if agree == len(recorded) else 1
 
 
 if __name__ == "__main__":

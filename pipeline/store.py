@@ -114,13 +114,18 @@ def _ask(uri: str) -> None:
     if not uri.startswith(("http://", "https://")):
         return
     try:
-        requests.get(f"{uri.rstrip('/')}/health", timeout=ANSWER_WITHIN)
+        answer = requests.get(f"{uri.rstrip('/')}/health", timeout=ANSWER_WITHIN)
+        reason = f"status {answer.status_code}" if answer.status_code >= 500 else ""
+    except requests.exceptions.SSLError:
+        return  # it is there; whether to trust it is MLflow's own to find out
     except requests.RequestException as error:
         reason = type(error).__name__
+    if reason:
+        shown = urlparse(uri)._replace(netloc=urlparse(uri).netloc.rpartition("@")[2]).geturl()
         raise StoreError(
-            f"MLFLOW_TRACKING_URI: the tracking server {uri} does not answer ({reason}); start it, "
-            "or unset the variable to track in mlflow.db"
-        ) from error
+            f"MLFLOW_TRACKING_URI: the tracking server {shown} does not answer ({reason}); start "
+            "it, or unset the variable to track in mlflow.db"
+        )
 
 
 def _check_place(experiment: Experiment, root: Path) -> None:
@@ -177,7 +182,8 @@ def _end_abandoned(experiment: str) -> None:
     )
     client = MlflowClient()
     for run in running:
-        if _is_gone(run):
+        # Looked at again: it may have ended well between the search and now, but no later.
+        if _is_gone(run) and client.get_run(run.info.run_id).info.status == "RUNNING":
             pid = json.loads(run.data.tags[PROCESS_TAG])["pid"]
             reason = f"process {pid} ended without a word: killed, or the machine stopped"
             client.set_tag(run.info.run_id, FAILURE_TAG, reason)

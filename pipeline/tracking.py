@@ -6,6 +6,7 @@ state of the store: where it has no run of the model, one is opened that says so
 
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import torch
 from mlflow.data.numpy_dataset import NumpyDataset, from_numpy
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from pydantic import BaseModel
 
 from pipeline import registry, unsent
 from pipeline.artifacts import CURVES, MODEL, PREPARED, Dataset
 from pipeline.files import tree_digest
-from pipeline.origin import changes, origin_tags, params_digest
+from pipeline.origin import origin, params_digest
 from pipeline.params import flat
 from pipeline.store import FAILURE_TAG, connect, process_tag
 from pipeline.unsent import LOST, Finish, Reporter
@@ -30,6 +33,7 @@ from vaegan.model import read_description, weights_digest
 
 MODEL_TAG = registry.DIGEST_TAG
 KEY_TAG = "training.key"
+EXPERIMENT_TAG, ALSO_TAG = "dvc.exp", "dvc.exp.also"
 OUTPUT_PREFIX = "sha256."
 PATCH = "origin/changes.patch"
 SAME_TREE = ("git.commit", "patch.sha256")
@@ -43,11 +47,13 @@ class Training:
 
     Attributes:
         run: As it was when it was opened.
+        logged: The last step that it has a report of; 0 in a new one.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.reporter = Reporter(run.info.run_id)
+        self.logged = unsent.last_step(run.info.run_id)
+        self.reporter = Reporter(run.info.run_id, self.logged)
 
     @contextmanager
     def reporting(self) -> Iterator[Reporter]:
@@ -63,7 +69,7 @@ class Training:
             raise
         self.reporter.wait()
 
-    def finish(self, fitted: dict[str, float], step: int, samples: Any) -> None:
+    def finish(self, fitted: dict[str, float], step: int, samples: np.ndarray) -> None:
         """Logs and registers the trained model that lies in ``models/``.
 
         Args:
@@ -73,12 +79,12 @@ class Training:
         """
         identity = self.run.info.run_id
         digests = output_tags(PREPARED, MODEL, CURVES)
-        finish = Finish(weights_digest(MODEL), fitted, step, digests, samples)
+        finish = Finish(weights_digest(MODEL), fitted, step, digests)
         if not self.reporter.backlog:
             with suppress(*LOST):
-                unsent.send_finish(identity, finish)
+                unsent.send_finish(identity, finish, samples)
                 return
-        unsent.keep(identity, list(self.reporter.backlog), finish)
+        unsent.keep(identity, list(self.reporter.backlog), finish, samples)
 
 
 @contextmanager
@@ -102,41 +108,48 @@ def training_run(
     """
     experiment = connect()
     unsent.send_all()
+    where = origin()
     tags = (
-        origin_tags()
+        where.tags
         | tags
+        | data_tags(dataset, params)
         | {
-            "dataset": dataset.name,
-            "data.sha256": dataset.description["splits"]["train"]["arrays"]["images"]["sha256"],
-            "params.sha256": params_digest(params),
             KEY_TAG: key,
             "mlflow.note.content": about,
         }
     )
-    unfinished = _unfinished_run(experiment, key)
-    name = None if unfinished else os.environ.get("DVC_EXP_NAME")
-    run = mlflow.start_run(unfinished, run_name=name, tags=tags | process_tag())
+    name = os.environ.get("DVC_EXP_NAME")
+    if name:  # also where an experiment goes on with what another has begun
+        tags["mlflow.runName"] = name
     with _ending(may_be_lost=True):
+        run = mlflow.start_run(_unfinished_run(experiment, key), tags=tags | process_tag())
         mlflow.log_params({"dataset": dataset.name} | params)
         mlflow.log_input(_dataset_input(dataset), context="training")
-        if tags.get("git.dirty") == "true":
-            _log_text(changes(), PATCH)
+        if where.patch:
+            _log_bytes(where.patch, PATCH)
         yield Training(mlflow.get_run(run.info.run_id))
 
 
+def data_tags(dataset: Dataset, params: dict[str, Any]) -> dict[str, str]:
+    """What a model was made from: name and digest of the data set, digest of the parameters."""
+    images = dataset.description["splits"]["train"]["arrays"]["images"]
+    return {
+        "dataset": dataset.name,
+        "data.sha256": images["sha256"],
+        "params.sha256": params_digest(params),
+    }
+
+
 def _unfinished_run(experiment: str, key: str) -> str | None:
-    """The newest run of this very training that ended without a model; None where there is none.
+    """The newest run of this very training that was stopped; None where there is none.
 
     A run that is still RUNNING belongs to another process that does the same.
     """
-    found = mlflow.search_runs(
-        [experiment],
-        f"tags.`{KEY_TAG}` = '{key}' AND attributes.status != 'RUNNING'",
-        order_by=["attributes.start_time DESC"],
-        output_format="list",
+    return _newest_run(
+        experiment,
+        f"tags.`{KEY_TAG}` = '{key}' AND attributes.status != 'RUNNING' "
+        "AND attributes.status != 'FINISHED'",
     )
-    unfinished = [run.info.run_id for run in found if MODEL_TAG not in run.data.tags]
-    return unfinished[0] if unfinished else None
 
 
 @contextmanager
@@ -156,13 +169,25 @@ def model_run(dataset: Dataset, stage_params: BaseModel, stage: str) -> Iterator
     unsent.send_all()
     digest = weights_digest(MODEL)
     known = _newest_run(experiment, f"tags.`{MODEL_TAG}` = '{digest}'")
-    run = mlflow.start_run(run_id=known) if known else _restored_run(dataset, digest)
     with _ending():
-        mlflow.set_tags(process_tag())
+        run = mlflow.start_run(run_id=known) if known else _restored_run(dataset)
+        mlflow.set_tags(process_tag() | _names(run))
+        if registry.version_of(digest) is None:
+            registry.register(MODEL, run.info.run_id, unsent.registered_tags(run), _some(dataset))
+        mlflow.set_tag(MODEL_TAG, digest)
         _log_stage_params(run, flat(stage_params, f"{stage}."))
         if os.environ.get("DVC_STAGE"):  # by hand, dvc.lock may tell of another model
             registry.tag_version_of(digest, registry.dvc_lock_tags(Path("dvc.lock")))
         yield run
+
+
+def _names(run: Run) -> dict[str, str]:
+    """A tag with the experiments that came to this very model, beside the one that trained it."""
+    name, tags = os.environ.get("DVC_EXP_NAME"), run.data.tags
+    also = [other for other in tags.get(ALSO_TAG, "").split(", ") if other]
+    if not name or name == tags.get(EXPERIMENT_TAG) or name in also:
+        return {}
+    return {ALSO_TAG: ", ".join([*also, name])}
 
 
 def _newest_run(experiment: str, query: str) -> str | None:
@@ -177,20 +202,24 @@ def _newest_run(experiment: str, query: str) -> str | None:
     return found[0].info.run_id if found else None
 
 
-def _restored_run(dataset: Dataset, digest: str) -> Run:
-    """A run, and a registered version, for a model that this store has not seen trained."""
-    about = read_description(MODEL)["about"]
+def _restored_run(dataset: Dataset) -> Run:
+    """Opens a run for a model that this store has not seen trained."""
+    params = read_description(MODEL)["about"].get("params", {})
     note = (
         "This store holds no run in which this model was trained: it came from DVC's cache "
         "or from another store. Its loss curves are in reports/curves.csv."
     )
-    tags = origin_tags() | {"dataset": dataset.name, MODEL_TAG: digest, "mlflow.note.content": note}
+    made = output_tags(PREPARED, MODEL, *(path for path in (CURVES,) if path.exists()))
+    tags = origin().tags | data_tags(dataset, params) | made | {"mlflow.note.content": note}
     run = mlflow.start_run(run_name=os.environ.get("DVC_EXP_NAME"), tags=tags)
-    mlflow.log_params({"dataset": dataset.name} | about.get("params", {}))
+    mlflow.log_params({"dataset": dataset.name} | params)
     mlflow.log_input(_dataset_input(dataset), context="training")
-    example = to_unit_range(torch.from_numpy(dataset.train.images[:8].copy())).numpy()
-    registry.register(MODEL, run.info.run_id, unsent.registered_tags(run), example)
     return run
+
+
+def _some(dataset: Dataset) -> np.ndarray:
+    """A few images, float32 (N, C, H, W) in [0, 1], as an example of what a model takes."""
+    return to_unit_range(torch.from_numpy(dataset.train.images[:8].copy())).numpy()
 
 
 @contextmanager
@@ -210,24 +239,45 @@ def _ending(may_be_lost: bool = False) -> Iterator[None]:
         yield
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt | SystemExit)
-        with suppress(*LOST):  # where the store is what failed, that is the news
-            mlflow.set_tag(FAILURE_TAG, f"{type(error).__name__}: {error}"[:500])
-            mlflow.end_run("KILLED" if killed else "FAILED")
+        reason = f"{type(error).__name__}: {error}"[:500]
+        # Where the store is what failed, that is the news, not that it does not take it either.
+        _end("KILLED" if killed else "FAILED", reason, LOST)
         raise
     else:
-        allowed = LOST if may_be_lost else ()
-        with suppress(*allowed):
-            _remove_tag(FAILURE_TAG)
-        with suppress(*allowed):
-            mlflow.end_run("FINISHED")
+        _end("FINISHED", None, LOST if may_be_lost else ())
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _end(status: str, failure: str | None, allowed: tuple[type[Exception], ...]) -> None:
+    """Ends the active run, if there is one; a second Ctrl-C or SIGTERM waits until that is done."""
+    both = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in both]
+    try:
+        if mlflow.active_run() is None:
+            return
+        with suppress(*allowed):
+            if failure is None:
+                _remove_tag(FAILURE_TAG)
+            else:
+                mlflow.set_tag(FAILURE_TAG, failure)
+        with suppress(*allowed):
+            mlflow.end_run(status)
+    finally:
+        for number, handler in zip(both, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _log_stage_params(run: Run, params: dict[str, Any]) -> None:
     """Logs a stage's parameters; where the run has another value of one, a tag has the newer."""
     logged = run.data.params
-    mlflow.log_params({key: value for key, value in params.items() if key not in logged})
+    new = {key: value for key, value in params.items() if key not in logged}
+    try:
+        mlflow.log_params(new)
+    except MlflowException:  # another stage of this model has logged them since, at once
+        logged = mlflow.get_run(run.info.run_id).data.params
+        if not new.keys() <= logged.keys():
+            raise
     for key, value in params.items():
         if logged.get(key, str(value)) != str(value):
             mlflow.set_tag(f"now.{key}", str(value))
@@ -265,8 +315,7 @@ def log_metrics(metrics: dict[str, float], step: int | None = None) -> None:
 def last_step(metric: str) -> int:
     """The last step for which the open run has a metric, 0 where it has none."""
     run = mlflow.active_run()
-    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, metric) if run else []
-    return max((point.step for point in history), default=0)
+    return unsent.last_step(run.info.run_id, metric) if run else 0
 
 
 def log_results(results: dict[str, Any]) -> None:
@@ -287,8 +336,15 @@ def log_outputs(*paths: Path) -> None:
     Only if the tree is the one that the model was trained from: a version's digests are what
     running its commit has to give again.
     """
-    run, now = mlflow.active_run(), origin_tags()
-    if run is None or any(run.data.tags.get(name) != now.get(name) for name in SAME_TREE):
+    run, now = mlflow.active_run(), origin().tags
+    if run is None:
+        return
+    if any(run.data.tags.get(name) != now.get(name) for name in SAME_TREE):
+        print(
+            "note: the tree is not the one that this model was trained from, so its version does "
+            f"not record {', '.join(map(str, paths))}",
+            file=sys.stderr,
+        )
         return
     tags = output_tags(*paths)
     mlflow.set_tags(tags)
@@ -305,9 +361,9 @@ def tag(tags: dict[str, str]) -> None:
     mlflow.set_tags(tags)
 
 
-def _log_text(text: str, path: str) -> None:
-    """Logs text as an artifact of the open run."""
+def _log_bytes(content: bytes, path: str) -> None:
+    """Logs bytes as an artifact of the open run."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / Path(path).name
-        file.write_text(text)
+        file.write_bytes(content)
         mlflow.log_artifact(str(file), str(Path(path).parent))

@@ -13,7 +13,7 @@ from pipeline import tracking
 from pipeline.artifacts import MODEL, Dataset, read_dataset, write_curves
 from pipeline.checkpoints import Checkpoints, training_key
 from pipeline.files import whole_folder
-from pipeline.origin import machine_tags
+from pipeline.origin import cpu_name, machine_tags
 from pipeline.params import ModelParams, TrainParams, flat
 from pipeline.stage import run_stage
 from vaegan.data import first_per_class, to_unit_range
@@ -106,8 +106,7 @@ def train(dataset: Dataset, model_params: ModelParams, params: TrainParams) -> N
         "device": device.type,
         "torch": torch.__version__,
     }
-    cpu = str(torch.cpu.get_capabilities().get("cpu_name", ""))
-    tags = machine_tags(config.precision, device.type, torch.get_num_threads(), cpu)
+    tags = machine_tags(config.precision, device.type, torch.get_num_threads(), cpu_name())
     with tracking.training_run(
         dataset, settings, _describe(about), checkpoints.key, tags
     ) as training:
@@ -125,7 +124,7 @@ def run_training(
     trainer: Trainer, checkpoints: Checkpoints, samples: torch.Tensor, training: tracking.Training
 ) -> pd.DataFrame:
     """Trains to the end, with a line, a checkpoint and a look at samples per report."""
-    rows = _resume(trainer, checkpoints)
+    rows = _resume(trainer, checkpoints, training.logged)
     steps = trainer.config.steps
     with (
         training.reporting() as track,
@@ -144,17 +143,20 @@ def run_training(
     return pd.DataFrame(rows)
 
 
-def _resume(trainer: Trainer, checkpoints: Checkpoints) -> list[dict[str, float]]:
-    """Brings the trainer to the newest checkpoint, if any; returns the curves up to there."""
+def _resume(trainer: Trainer, checkpoints: Checkpoints, logged: int) -> list[dict[str, float]]:
+    """Brings the trainer to the newest checkpoint, if any; returns the curves up to there.
+
+    What the open run lacks of them, beyond the step that is ``logged`` there, it gets: a run that
+    goes on has them, a new one does not.
+    """
     found = checkpoints.newest()
     if found is None:
         return []
     state, rows = found
     trainer.restore(state)
     print(f"going on from the checkpoint at step {trainer.step}")
-    known = tracking.last_step("lr")  # a run that goes on has them already; a new one does not
     for row in rows:
-        if row["step"] > known:
+        if row["step"] > logged:
             metrics = {name: value for name, value in row.items() if name != "step"}
             tracking.log_metrics(metrics, step=int(row["step"]))
     return rows

@@ -2,27 +2,31 @@
 
 import shutil
 import sys
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
+from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from pipeline import registry
 from pipeline.artifacts import CURVES, MODEL, repository
 from pipeline.files import read_array, read_json, whole_folder, write_array, write_json
 from pipeline.store import FAILURE_TAG, PROCESS_TAG
-from vaegan.model import weights_digest
 
 LOST = (MlflowException, OSError)  # what a store that is gone, or full, raises
 SHOWN = 200  # characters of what a lost store says: it says much
+RETRY_AFTER = 30.0  # seconds that reports are only collected after the store was found lost
 FOLDER = Path("mlruns/.unsent")  # below the user's repository; a folder per run
+ABOUT, SAMPLES = "finish.json", "finish.npy"
 
 
 @dataclass(frozen=True)
@@ -43,28 +47,31 @@ class Finish:
         fitted: Losses of what was fitted last.
         step: Steps of the training.
         tags: Digests of what it was made from and of what it made.
-        samples: Some images, float32 (N, C, H, W) in [0, 1].
     """
 
     model: str
     fitted: dict[str, float]
     step: int
     tags: dict[str, str]
-    samples: np.ndarray
 
 
 class Reporter:
     """Logs reports into a run from a thread of its own, in their order.
+
+    Args:
+        run_id: Of the run.
+        after: The last step that the run has a report of: no report is logged twice.
 
     Attributes:
         backlog: Reports that the store has not taken, the oldest first. None of them is passed over
             for a later one, so what the run has is always the beginning of the whole.
     """
 
-    def __init__(self, run_id: str) -> None:
-        self.run_id = run_id
+    def __init__(self, run_id: str, after: int = 0) -> None:
+        self.run_id, self.after = run_id, after
         self.backlog: deque[Report] = deque()
         self.faults: list[Exception] = []
+        self.lost_at: float | None = None
         self.worker = ThreadPoolExecutor(1, "tracking")
 
     def __call__(self, step: int, metrics: dict[str, float], samples: np.ndarray) -> None:
@@ -76,10 +83,12 @@ class Reporter:
             samples: Sample grid, uint8 (H, W, C), by which the run's page can scrub through it.
         """
         self._raise_faults()
-        self.worker.submit(self._send, Report(step, metrics, samples))
+        if step > self.after:
+            self.worker.submit(self._take, Report(step, metrics, samples))
 
     def wait(self) -> None:
         """Returns when all that could be sent has been."""
+        self.worker.submit(self._send)
         self.worker.shutdown()
         self._raise_faults()
 
@@ -87,24 +96,29 @@ class Reporter:
         """Returns when the report that is being sent has been; those behind it are dropped."""
         self.worker.shutdown(cancel_futures=True)
 
-    def _send(self, report: Report) -> None:
-        before = len(self.backlog)
+    def _take(self, report: Report) -> None:
         self.backlog.append(report)
+        # A store that is silent, not gone, costs minutes to ask: not once for every report.
+        if self.lost_at is None or time.monotonic() - self.lost_at > RETRY_AFTER:
+            self._send()
+
+    def _send(self) -> None:
+        waiting = len(self.backlog)
         try:
             while self.backlog:
                 send_report(self.run_id, self.backlog[0])
                 self.backlog.popleft()
         except LOST as error:
-            if not before:
-                reason = str(error)[:SHOWN]
-                _say(
-                    f"the tracking store was lost at step {report.step}, training goes on: {reason}"
-                )
+            if self.lost_at is None:
+                step, reason = self.backlog[0].step, str(error)[:SHOWN]
+                _say(f"the tracking store was lost at step {step}, training goes on: {reason}")
+            self.lost_at = time.monotonic()
         except Exception as error:  # a fault of ours: raised in the training's own thread
             self.faults.append(error)
         else:
-            if before:
-                _say(f"the tracking store is back: sent {before + 1} reports")
+            if self.lost_at is not None and waiting:
+                _say(f"the tracking store is back: sent {waiting} reports")
+            self.lost_at = None
 
     def _raise_faults(self) -> None:
         if self.faults:
@@ -117,22 +131,36 @@ def send_report(run_id: str, report: Report) -> None:
     mlflow.log_metrics(report.metrics, step=report.step, run_id=run_id)
 
 
-def send_finish(run_id: str, finish: Finish) -> None:
-    """Logs the curves and last losses of a training, and registers its model."""
+def send_finish(
+    run_id: str, finish: Finish, samples: np.ndarray, model: Path = MODEL, curves: Path = CURVES
+) -> None:
+    """Logs the curves and last losses of a training, and registers its model.
+
+    The run is tagged with the model's digest last: a run that has it has a version.
+
+    Args:
+        run_id: Of the run.
+        finish: What to log.
+        samples: Some images, float32 (N, C, H, W) in [0, 1].
+        model: Folder of the trained model.
+        curves: File of the loss curves.
+    """
     client = MlflowClient()
     if finish.fitted:
         mlflow.log_metrics(finish.fitted, step=finish.step, run_id=run_id)
-    client.log_artifact(run_id, str(CURVES), "curves")
+    client.log_artifact(run_id, str(curves), "curves")
+    known = registry.version_of(finish.model)
+    if known is not None and known.run_id == run_id:  # it was lost, or killed, after that
+        registry.make_candidate(known)
+    else:
+        tags = registered_tags(client.get_run(run_id)) | finish.tags
+        registry.register(model, run_id, tags, samples, step=finish.step)
     for name, value in (finish.tags | {registry.DIGEST_TAG: finish.model}).items():
         client.set_tag(run_id, name, value)
-    known = registry.version_of(finish.model)
-    if known is None or known.run_id != run_id:  # it may have been lost after that
-        tags = registered_tags(client.get_run(run_id))
-        registry.register(MODEL, run_id, tags, finish.samples, step=finish.step)
 
 
 def registered_tags(run: Run) -> dict[str, str]:
-    """What a registered version tells of its origin: the tags that its run started with."""
+    """What a registered version tells of its origin: its run's tags, but for passing ones."""
     passing = (PROCESS_TAG, FAILURE_TAG)
     return {
         name: value
@@ -141,15 +169,20 @@ def registered_tags(run: Run) -> dict[str, str]:
     }
 
 
-def keep(run_id: str, backlog: list[Report], finish: Finish) -> None:
-    """Keeps for the next stage what the store has not taken."""
+def keep(run_id: str, backlog: list[Report], finish: Finish, samples: np.ndarray) -> None:
+    """Keeps for the next stage what the store has not taken, model and curves included.
+
+    Another stage, or another experiment, may be the next: by then these may be gone.
+    """
     with whole_folder(repository() / FOLDER / run_id) as folder:
         for report in backlog:
             write_json(folder / f"{report.step:09d}.json", report.metrics)
             write_array(folder / f"{report.step:09d}.npy", report.samples)
-        write_array(folder / "finish.npy", finish.samples)
-        about = {name: value for name, value in vars(finish).items() if name != "samples"}
-        write_json(folder / "finish.json", about)
+        shutil.copytree(MODEL, folder / MODEL.name)
+        shutil.copy(CURVES, folder / CURVES.name)
+        write_array(folder / SAMPLES, samples)
+        about = asdict(finish) | {"tracking_uri": mlflow.get_tracking_uri()}
+        write_json(folder / ABOUT, about)
     _say(
         f"the tracking store has not taken {len(backlog)} reports and the model: "
         "the next stage sends them"
@@ -157,40 +190,58 @@ def keep(run_id: str, backlog: list[Report], finish: Finish) -> None:
 
 
 def send_all() -> None:
-    """Sends what earlier stages have kept, if anything; what has been taken is forgotten.
+    """Sends what earlier stages have kept for this store; what has been taken is forgotten.
 
     Raises:
         MlflowException, OSError: the store is still lost; all stays as it was.
     """
-    for folder in sorted((repository() / FOLDER).glob("[!.]*")):
-        run_id, about = folder.name, read_json(folder / "finish.json")
-        taken = _last_step(run_id)
-        for path in sorted(folder.glob("[0-9]*.json")):
-            step = int(path.stem)
-            if step > taken:
-                samples = np.array(read_array(path.with_suffix(".npy")))
-                send_report(run_id, Report(step, read_json(path), samples))
-        _finish(run_id, about, np.array(read_array(folder / "finish.npy")))
-        shutil.rmtree(folder)
-        _say(f"sent what the tracking store had missed of run {run_id}")
+    root = repository() / FOLDER
+    if not root.is_dir():
+        return
+    with FileLock(root / ".lock"):  # of two stages that start at once, one sends
+        for folder in sorted(root.glob("[!.]*")):
+            about = read_json(folder / ABOUT)
+            if about.pop("tracking_uri") == mlflow.get_tracking_uri():
+                _send_kept(folder, about)
 
 
-def _finish(run_id: str, about: dict[str, Any], samples: np.ndarray) -> None:
+def _send_kept(folder: Path, about: dict[str, Any]) -> None:
+    run_id = folder.name
+    if not _is_there(run_id):
+        aside = folder.with_name(f".{run_id}")
+        folder.replace(aside)
+        _say(f"run {run_id} was deleted: what its store had missed stays in {aside}")
+        return
+    taken = last_step(run_id)
+    for path in sorted(folder.glob("[0-9]*.json")):
+        step = int(path.stem)
+        if step > taken:
+            samples = np.array(read_array(path.with_suffix(".npy")))
+            send_report(run_id, Report(step, read_json(path), samples))
+    samples = np.array(read_array(folder / SAMPLES))
+    kept = folder / MODEL.name, folder / CURVES.name
+    send_finish(run_id, Finish(**about), samples, *kept)
     client = MlflowClient()
-    if MODEL.is_dir() and weights_digest(MODEL) == about["model"]:
-        send_finish(run_id, Finish(**about, samples=samples))
-    else:
-        reason = f"its model {about['model']} was replaced before the store could take it"
-        client.set_tag(run_id, "not.registered", reason)
-        client.set_tag(run_id, registry.DIGEST_TAG, about["model"])
     if FAILURE_TAG in client.get_run(run_id).data.tags:  # it seemed to have ended without a word
         client.delete_tag(run_id, FAILURE_TAG)
     client.set_terminated(run_id, "FINISHED")
+    shutil.rmtree(folder)
+    _say(f"sent what the tracking store had missed of run {run_id}")
 
 
-def _last_step(run_id: str) -> int:
-    """The last step whose report a run has, 0 where it has none."""
-    history = MlflowClient().get_metric_history(run_id, "lr")
+def _is_there(run_id: str) -> bool:
+    """Whether a store has a run, and not as a deleted one."""
+    try:
+        return MlflowClient().get_run(run_id).info.lifecycle_stage == LifecycleStage.ACTIVE
+    except MlflowException as error:
+        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            return False
+        raise
+
+
+def last_step(run_id: str, metric: str = "lr") -> int:
+    """The last step for which a run has a metric, 0 where it has none."""
+    history = MlflowClient().get_metric_history(run_id, metric)
     return max((point.step for point in history), default=0)
 
 

@@ -14,6 +14,7 @@ from pipeline.artifacts import (
     FIGURES,
     METRICS,
     MODEL,
+    SWAPS,
     Dataset,
     read_codes,
     read_curves,
@@ -216,18 +217,23 @@ def visualize(dataset: Dataset, params: VisualizeParams) -> None:
     """Writes ``reports/figures/``."""
     configure_torch(params.threads)
     drawing = Drawing(DisentanglingVAE.load(MODEL), dataset, params)
+    results, digest = read_json(METRICS), weights_digest(MODEL)
+    if results.get("model/digest") != digest:
+        raise ValueError(
+            f"{METRICS} is of the model {results.get('model/digest')}, expected those of {digest} "
+            f"in {MODEL}: run the stage evaluate"
+        )
     with tracking.model_run(dataset, params, "visualize"):
         # DVC skips evaluate where a reproduction's codes and metrics are those in git: this
         # model's run in this store would have none.
-        results = read_json(METRICS)
         tracking.log_results(results)
-        champion.consider(weights_digest(MODEL), results)
+        champion.consider(digest, results)
         with whole_folder(FIGURES) as folder:
             for name, figure in draw_all(drawing):
                 path = write_figure(name, figure, folder)
                 tracking.log_file(path, "figures")
                 print(f"drew {FIGURES / path.name}")
-        tracking.log_outputs(FIGURES)
+        tracking.log_outputs(METRICS, SWAPS, FIGURES)
 
 
 def main() -> int:

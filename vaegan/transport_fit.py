@@ -21,6 +21,7 @@ from vaegan.transport_codes import (
 )
 
 CHANGES_PER_STEP = 4
+LOSSES = ("transport_loss", "alignment_loss")
 RIDGE = 1e-3  # of the regression of s on z, per code
 CLOSED_FORM = ("last_", "style_in_identity")  # parameters that no gradient moves
 
@@ -140,9 +141,6 @@ def fit_transport(
     _match_moments(transport.matrix, transport.shift, unspecified, labels, variance)
     losses = _maximise_likelihood(transport, encoded, variance, changed, config)
     _finish_in_closed_form(transport, encoded, variance, config.batch)
-    for name, mean in losses.items():
-        if not math.isfinite(mean):
-            raise FloatingPointError(f"{name} is {mean} at the end of the transport's fit")
     return losses
 
 
@@ -175,10 +173,18 @@ def _maximise_likelihood(
         optimizer.zero_grad(set_to_none=True)
         (loss + config.alignment * spread + guess).backward()
         optimizer.step()
+        found = torch.stack([loss, spread]).detach()
         if step >= 0.9 * config.steps:
-            last.append(torch.stack([loss, spread]).detach())
-    means = torch.stack(last).mean(dim=0).tolist()
-    return dict(zip(("transport_loss", "alignment_loss"), means, strict=True))
+            last.append(found)
+        if device.type == "cpu" or step == config.steps - 1:  # elsewhere asking is waiting
+            _check_finite(found, step + 1)
+    return dict(zip(LOSSES, torch.stack(last).mean(dim=0).tolist(), strict=True))
+
+
+def _check_finite(losses: Tensor, step: int) -> None:
+    for name, value in zip(LOSSES, losses.tolist(), strict=True):
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{name} is {value} at step {step} of the transport's fit")
 
 
 @dataclass(frozen=True)

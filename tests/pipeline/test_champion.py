@@ -7,6 +7,7 @@ import threading
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from pipeline import artifacts, champion, registry, store, tracking
 from vaegan.model import DisentanglingVAE, weights_digest
@@ -63,7 +64,12 @@ def test_the_first_that_passes_is_champion_and_a_better_one_takes_its_place(regi
     tags = {str(v.version): v.tags for v in MlflowClient().search_model_versions("name = 'vaegan'")}
     assert tags["2"]["champion"].startswith("not champion: leakage/mean")
     assert tags["3"]["champion"] == "champion of mnist, after version 1: leakage/mean 0.2000"
-    assert json.loads(tags["3"]["judged"]) == {"protocol": "p", "leakage/mean": 0.2}
+    assert json.loads(tags["3"]["judged"]) == {
+        "protocol": "p",
+        "leakage/mean": 0.2,
+        "swap/identity_accuracy": 0.95,
+        "reconstruction/mse": None,
+    }
 
 
 @pytest.mark.parametrize(
@@ -137,3 +143,26 @@ def test_the_alias_goes_back_by_hand_and_the_list_says_so(register, capsys):
 
 def test_a_model_that_was_never_registered_is_not_considered(register):
     assert champion.consider("0" * 64, results(0.1)) is None
+
+
+def test_the_metric_to_choose_by_may_change(register):
+    champion.consider(register(0), results(0.3))
+    by_transfer = {"champion_by": "swap/identity_accuracy"}
+    said = champion.consider(register(1), results(0.35, transfer=0.96, **by_transfer))
+    assert said.endswith("champion of mnist, after version 1: swap/identity_accuracy 0.9600")
+    said = champion.consider(register(2), results(0.2, transfer=0.96, **by_transfer))
+    assert said.endswith("swap/identity_accuracy 0.9600 is no better than 0.9600 of version 2")
+
+
+def test_a_store_that_does_not_answer_has_not_said_that_there_is_no_champion(register, monkeypatch):
+    champion.consider(register(0), results(0.2))
+    digest = register(1)
+
+    def lost(*_) -> None:
+        raise MlflowException("database is locked")
+
+    monkeypatch.setattr(MlflowClient, "get_registered_model", lost)
+    with pytest.raises(MlflowException, match="locked"):
+        champion.consider(digest, results(0.3))
+    monkeypatch.undo()
+    assert holder() == "1"

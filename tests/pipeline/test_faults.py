@@ -1,6 +1,5 @@
 """When things go wrong: one clear line, a non-zero exit, and nothing lost or overwritten."""
 
-import json
 import os
 import pickle  # noqa: TID251 (what a stranger would send)
 import resource
@@ -15,10 +14,10 @@ import torch
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
-from pipeline import artifacts, encode, evaluate, prepare, store, train, visualize
-from pipeline.files import tree_digest, write_array
+from pipeline import artifacts, encode, evaluate, store, train, visualize
+from pipeline.files import tree_digest, write_array, write_json
 from tests.pipeline.conftest import SHIPPED
-from vaegan import losses
+from vaegan import losses, transport_fit
 from vaegan.model import DisentanglingVAE
 
 ROOT = Path(__file__).parents[2]
@@ -138,40 +137,62 @@ def test_a_server_that_is_not_there_is_told_before_a_step_is_trained(folder, cap
     assert tree_digest(artifacts.MODEL) == before
 
 
-def limited(stage: str, size: int) -> subprocess.CompletedProcess:
-    """A stage in a process of which no file may grow beyond a size: its disk is full there."""
+def own_process(command: list[str], most: int | None = None) -> subprocess.CompletedProcess:
+    """A stage in a process of its own, in which no file may grow beyond ``most`` bytes, if given."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
+
+    def limit() -> None:
+        if most is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
     return subprocess.run(
-        [sys.executable, "-m", f"pipeline.{stage}"],
+        [sys.executable, *command],
         env=kept | {"PYTHONPATH": str(ROOT)},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+        preexec_fn=limit,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=250,
     )
 
 
 def test_a_disk_that_is_full_while_arrays_are_written_leaves_the_old_ones(folder):
     before = tree_digest(artifacts.PREPARED)
-    done = limited("prepare", 1_000_000)  # the images are 1,437 of 784 bytes
+    done = own_process(["-m", "pipeline.prepare"], 1_000_000)  # the images are 1,437 of 784 bytes
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: [Errno 27] File too large")
     assert tree_digest(artifacts.PREPARED) == before
     assert not list(Path().rglob("*.part"))
 
 
-def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before(folder, capsys):
+STOPPED = """
+import sys
+from pipeline import train
+def stop(*_):
+    raise OSError(5, "stopped here")
+train.sample_grid = stop
+sys.exit(train.main())
+"""
+
+
+def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before(folder):
     set_params({"model.base_channels": 32})  # its checkpoints are larger than MLflow's database
-    assert store.connect()
+    assert "stopped here" in own_process(["-c", STOPPED]).stderr
     before = tree_digest(artifacts.MODEL)
-    done = limited("train", 4_000_000)
+    (first,) = Path(".checkpoints").rglob("*.safetensors")
+    content = first.read_bytes()
+    done = own_process(["-m", "pipeline.train"], len(content) - 1000)
     assert done.returncode == 1
+    assert "going on from the checkpoint at step 4" in done.stdout
     assert "error: [Errno 27] File too large" in done.stderr
     assert tree_digest(artifacts.MODEL) == before
-    assert not list(Path().rglob("*.part"))
+    assert first.read_bytes() == content
+    assert [path.name for path in Path(".checkpoints").rglob("*.*")] == [first.name]
     run = MlflowClient().search_runs([store.connect()])[0]
     assert run.info.status == "FAILED"
     assert "File too large" in run.data.tags["failure"]
+    done = own_process(["-m", "pipeline.train"])  # with room again it goes on from there
+    assert done.returncode == 0
+    assert "going on from the checkpoint at step 4" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
@@ -250,6 +271,25 @@ def test_a_pickle_in_the_place_of_a_checkpoint_is_named_and_passed_over(folder, 
     assert f"{newest.name} is damaged" in said.err
     assert "going on from the checkpoint at step 8" in said.out
     assert not Path("canary").exists()
+    (run,) = MlflowClient().search_runs([store.connect()])
+    history = MlflowClient().get_metric_history(run.info.run_id, "partner_loss")
+    assert [point.step for point in history] == [4, 8, 12]  # none of them twice
+
+
+def test_metrics_of_another_model_are_not_logged_into_this_ones_run(folder, capsys):
+    assert encode.main() == 0
+    write_json(artifacts.METRICS, {"model/digest": "of another", "verdict": "sound"})
+    line = refused(capsys, visualize.main)
+    assert "reports/metrics.json is of the model of another, expected those of" in line
+
+
+def test_a_transport_whose_loss_is_not_finite_stops_at_its_step_and_says_so(
+    folder, capsys, monkeypatch
+):
+    spread = transport_fit._spread
+    monkeypatch.setattr(transport_fit, "_spread", lambda *given: spread(*given) * float("nan"))
+    line = refused(capsys, train.main)
+    assert line == "error: alignment_loss is nan at step 1 of the transport's fit"
 
 
 AUDITED = """
@@ -315,20 +355,6 @@ import numpy as np
 model = registry.load("models:/vaegan/1")
 assert model.predict(np.zeros((1, 1, 28, 28), np.float32)).shape == (1, 1, 28, 28)
 """
-
-
-def test_an_archive_with_one_flipped_bit_stops_prepare_and_leaves_all_as_it_was(
-    folder, capsys, monkeypatch
-):
-    raw = Path("data/raw/MNIST/raw")
-    raw.mkdir(parents=True)
-    (raw / "train-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8b not the archive")
-    set_params({"prepare.dataset": "mnist"})
-    before = tree_digest(artifacts.PREPARED)
-    line = refused(capsys, prepare.main)
-    assert "train-images-idx3-ubyte.gz" in line
-    assert tree_digest(artifacts.PREPARED) == before
-    assert json.loads((artifacts.PREPARED / "dataset.json").read_text())["name"] == "bars"
 
 
 def test_a_description_without_its_arrays_is_one_line(folder, capsys):

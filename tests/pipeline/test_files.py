@@ -70,6 +70,16 @@ def test_what_a_killed_process_left_unfinished_goes_when_the_next_one_writes(tmp
     assert len(list(tmp_path.glob(f".*.{os.getpid()}.*"))) == 2  # of a process that still lives
 
 
+def test_a_folder_that_was_put_aside_when_the_process_was_killed_comes_back(tmp_path, gone):
+    aside = tmp_path / f".d.{gone}.abc.old.part"
+    aside.mkdir()
+    (aside / "old").touch()
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "d") as folder:
+        (folder / "new").touch()
+        raise RuntimeError
+    assert [p.name for p in tmp_path.rglob("*")] == ["d", "old"]
+
+
 def test_a_tree_has_another_digest_if_a_name_or_a_byte_differs(tmp_path):
     def tree(**content: str) -> str:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))

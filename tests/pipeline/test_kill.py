@@ -113,8 +113,16 @@ def test_killed_at_twenty_random_moments_it_comes_to_the_same_bits(stage):
     assert halfway, "no kill fell into the writing of a checkpoint"
     assert not list(Path().rglob("*.part"))
     assert not list(Path(".checkpoints").rglob("*.safetensors"))
+    store.connect()
     runs = MlflowClient().search_runs([store.connect()])
     assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
+    for run in runs:  # none has a step twice, and who has a model has its version
+        history = MlflowClient().get_metric_history(run.info.run_id, "partner_loss")
+        found = [point.step for point in history]
+        assert found == sorted(set(found))
+        versions = MlflowClient().search_model_versions(f"run_id = '{run.info.run_id}'")
+        assert len(versions) <= 1
+        assert ("model.sha256" in run.data.tags) <= (len(versions) == 1)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])

@@ -24,14 +24,14 @@ def test_the_presets_of_the_readme_are_there():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_is_valid_changes_something_and_says_why(name):
     default, changes = load_params(), presets.read(name)
-    assert flat(presets.applied(changes, default)) == flat(default) | changes
+    assert flat(presets.applied(changes, default, ROOT / "presets")) == flat(default) | changes
     assert any(flat(default)[key] != value for key, value in changes.items())
     assert (ROOT / f"presets/{name}.yaml").read_text().startswith("# ")
 
 
 @pytest.mark.parametrize("name", ["pairs", "cycle"])
 def test_presets_of_weak_supervision_ask_for_no_label(name):
-    params = presets.applied(presets.read(name), load_params())
+    params = presets.applied(presets.read(name), load_params(), ROOT / "presets")
     assert params.train.supervision == "pairs"
     assert params.train.weights.confusion == 0
 
@@ -53,10 +53,10 @@ def test_an_unknown_preset_is_answered_with_those_that_are_there(capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("train.lrr: 1.0\n", "unknown parameters: train.lrr"),
-        ("train.lr: -1.0\n", "greater than 0"),
-        ("[1, 2]\n", "holds no keys"),
-        ("a: b: c\n", "is not YAML"),
+        ("train.lrr: 1.0\n", "mine.yaml: unknown parameters: train.lrr"),
+        ("train.lr: -1.0\n", "mine.yaml: train.lr: got -1.0, expected greater than 0"),
+        ("[1, 2]\n", "mine.yaml: holds no keys"),
+        ("a: b: c\n", "mine.yaml: is not YAML"),
     ],
 )
 def test_a_broken_preset_is_refused_in_a_line(tmp_path, monkeypatch, capsys, text, message):
@@ -66,3 +66,9 @@ def test_a_broken_preset_is_refused_in_a_line(tmp_path, monkeypatch, capsys, tex
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_preset_is_a_name_and_no_path(capsys):
+    assert presets.main(["../params"]) == 1
+    assert "preset: got ../params, expected one of" in capsys.readouterr().err

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
 
 from pipeline import artifacts, registry, store, tracking
 from pipeline.files import sha256
-from pipeline.origin import origin_tags
+from pipeline.origin import origin
 from pipeline.params import EncodeParams
 from vaegan.model import weights_digest
 
@@ -185,6 +186,59 @@ def test_processes_that_set_up_a_fresh_store_at_once_all_succeed(workspace):
 
 def test_without_git_a_run_is_tracked_all_the_same(workspace, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(workspace.parent))
-    assert "git.commit" not in origin_tags()
+    assert "git.commit" not in origin().tags
     assert json.loads((artifacts.PREPARED / "dataset.json").read_text())["name"] == "bars"
     assert train_once(artifacts.read_dataset())
+
+
+def test_a_second_interrupt_while_the_first_is_written_down_does_not_make_the_run_a_success(
+    workspace, monkeypatch
+):
+    dataset, tag = artifacts.read_dataset(), mlflow.set_tag
+
+    def impatient(*arguments) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        tag(*arguments)
+
+    with pytest.raises(KeyboardInterrupt), tracking.training_run(dataset, {}, "", "k", {}) as run:
+        monkeypatch.setattr(mlflow, "set_tag", impatient)
+        raise KeyboardInterrupt
+    run = mlflow.get_run(run.run.info.run_id)
+    assert run.info.status == "KILLED"
+    assert run.data.tags["failure"].startswith("KeyboardInterrupt")
+
+
+def test_a_reason_that_the_store_does_not_take_does_not_make_the_run_a_success(
+    workspace, monkeypatch
+):
+    def locked(*_) -> None:
+        raise MlflowException("database is locked")
+
+    dataset = artifacts.read_dataset()
+    with pytest.raises(RuntimeError), tracking.training_run(dataset, {}, "", "k", {}) as run:
+        monkeypatch.setattr(mlflow, "set_tag", locked)
+        raise RuntimeError
+    assert mlflow.get_run(run.run.info.run_id).info.status == "FAILED"
+
+
+def test_experiments_that_come_to_one_model_are_named_in_its_run(workspace, monkeypatch):
+    dataset = artifacts.read_dataset()
+    monkeypatch.setenv("DVC_EXP_NAME", "first")
+    trained = train_once(dataset)
+    for name in ("first", "second", "third", "second"):
+        monkeypatch.setenv("DVC_EXP_NAME", name)
+        with tracking.model_run(dataset, encode_params(), "encode") as run:
+            assert run.info.run_id == trained
+    tags = mlflow.get_run(trained).data.tags
+    assert (tags["dvc.exp"], tags["dvc.exp.also"]) == ("first", "second, third")
+
+
+def test_a_run_that_was_killed_between_model_and_version_gets_its_version_by_the_next_stage(
+    workspace,
+):
+    dataset = artifacts.read_dataset()
+    trained = train_once(dataset)  # tags the run, and registers nothing
+    assert registry.version_of(weights_digest(artifacts.MODEL)) is None
+    with tracking.model_run(dataset, encode_params(), "encode"):
+        pass
+    assert registry.version_of(weights_digest(artifacts.MODEL)).run_id == trained

@@ -1,5 +1,6 @@
 """A store that is slow, fails, or is lost while a model is trained."""
 
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.pipeline.server import Server
 from vaegan.model import weights_digest
 
 GRID = np.zeros((8, 8, 1), np.uint8)
+ENCODE = EncodeParams(batch_size=7, device="cpu", threads=1)
 
 
 def open_run():
@@ -57,6 +59,7 @@ def test_a_report_that_the_store_did_not_take_is_sent_before_the_next(
     workspace, monkeypatch, capsys
 ):
     log, failing = mlflow.log_metrics, {2, 3}
+    monkeypatch.setattr(unsent, "RETRY_AFTER", 0.0)
 
     def fail(metrics, step, **rest) -> None:
         if step in failing:
@@ -161,9 +164,10 @@ def whole(run) -> None:
 
 
 def test_a_server_that_is_back_before_the_end_has_missed_nothing(on_server, small, monkeypatch):
+    monkeypatch.setattr(unsent, "RETRY_AFTER", 0.0)
     train_and_lose(on_server, small, monkeypatch, back=12)
     whole(newest_run())
-    assert not list(Path("mlruns/.unsent").glob("*"))
+    assert not list(Path("mlruns/.unsent").glob("[!.]*"))
 
 
 def test_what_a_lost_server_missed_is_sent_by_the_next_stage(on_server, small, monkeypatch, capsys):
@@ -171,43 +175,83 @@ def test_what_a_lost_server_missed_is_sent_by_the_next_stage(on_server, small, m
     assert pd.read_csv(artifacts.CURVES)["step"].tolist() == [4, 8, 12]  # the training went on
     assert "the next stage sends them" in capsys.readouterr().err
     on_server.start()
-    params = EncodeParams(batch_size=7, device="cpu", threads=1)
-    with tracking.model_run(artifacts.read_dataset(), params, "encode") as run:
+    with tracking.model_run(artifacts.read_dataset(), ENCODE, "encode") as run:
         assert run.data.tags["model.sha256"] == weights_digest(artifacts.MODEL)
     whole(newest_run())
-    assert not list(Path("mlruns/.unsent").glob("*"))
+    assert not list(Path("mlruns/.unsent").glob("[!.]*"))
     assert champion.listed()[0].startswith("version")
-    with tracking.model_run(artifacts.read_dataset(), params, "encode") as again:
+    with tracking.model_run(artifacts.read_dataset(), ENCODE, "encode") as again:
         assert again.info.run_id == run.info.run_id
 
 
 def test_the_next_stage_stops_at_once_as_long_as_the_server_is_gone(on_server, small, monkeypatch):
     train_and_lose(on_server, small, monkeypatch, back=None)
-    params = EncodeParams(batch_size=7, device="cpu", threads=1)
     with pytest.raises(ValueError, match="does not answer"):
-        tracking.model_run(artifacts.read_dataset(), params, "encode").__enter__()
-    assert len(list(Path("mlruns/.unsent").glob("*"))) == 1
+        tracking.model_run(artifacts.read_dataset(), ENCODE, "encode").__enter__()
+    assert len(list(Path("mlruns/.unsent").glob("[!.]*"))) == 1
 
 
-def test_reports_of_a_model_that_was_replaced_are_sent_without_it(on_server, small, monkeypatch):
+def test_a_lost_model_is_registered_also_where_another_has_taken_its_place(
+    on_server, small, monkeypatch
+):
+    """As where two experiments are queued, or DVC has removed outputs for the next training."""
     train_and_lose(on_server, small, monkeypatch, back=None)
-    lost = next(Path("mlruns/.unsent").iterdir()).name
+    lost, digest = next(Path("mlruns/.unsent").glob("[!.]*")).name, weights_digest(artifacts.MODEL)
     on_server.start()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", on_server.uri)
+    shutil.rmtree(artifacts.MODEL)
     artifacts.CURVES.unlink()
     other = small.train.model_copy(update={"seed": 1})
-    (artifacts.MODEL / "weights.safetensors").unlink()  # DVC removes outputs before a stage
-    artifacts.MODEL.rename("gone")
     train.train(artifacts.read_dataset(), small.model, other)
-    run = mlflow.get_run(lost)
+    assert weights_digest(artifacts.MODEL) != digest
     assert steps(lost, "partner_loss") == [4, 8, 12]
+    run = mlflow.get_run(lost)
     assert run.info.status == "FINISHED"
-    assert "was replaced before the store could take it" in run.data.tags["not.registered"]
+    assert registry.version_of(digest).run_id == lost
+    assert not list(Path("mlruns/.unsent").glob("[!.]*"))
 
 
-def test_reporter_keeps_the_order(workspace):
-    reporter = Reporter("no such run")
-    for step in (1, 2):
+def test_what_is_kept_for_one_store_is_not_sent_to_another(on_server, small, monkeypatch, capsys):
+    train_and_lose(on_server, small, monkeypatch, back=None)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # as the message of the lost server advises
+    with tracking.model_run(artifacts.read_dataset(), ENCODE, "encode") as run:
+        assert "no run in which" in run.data.tags["mlflow.note.content"]
+    assert len(list(Path("mlruns/.unsent").glob("[!.]*"))) == 1
+
+
+def test_what_is_kept_for_a_run_that_was_deleted_is_put_aside_and_said(
+    on_server, small, monkeypatch, capsys
+):
+    train_and_lose(on_server, small, monkeypatch, back=None)
+    lost = next(Path("mlruns/.unsent").glob("[!.]*"))
+    on_server.start()
+    MlflowClient().delete_run(lost.name)
+    with tracking.model_run(artifacts.read_dataset(), ENCODE, "encode"):
+        pass
+    assert f"run {lost.name} was deleted" in capsys.readouterr().err
+    assert (lost.with_name(f".{lost.name}") / "models/weights.safetensors").is_file()
+
+
+def test_a_store_that_is_found_lost_is_not_asked_for_every_report(workspace, monkeypatch):
+    asked = []
+
+    def silent(run_id, report) -> None:
+        asked.append(report.step)
+        raise MlflowException("no answer")
+
+    monkeypatch.setattr(unsent, "send_report", silent)
+    reporter = Reporter("a run")
+    for step in range(1, 6):
         reporter(step, {"loss": 1.0}, GRID)
     reporter.wait()
-    assert [report.step for report in reporter.backlog] == [1, 2]
+    assert [report.step for report in reporter.backlog] == [1, 2, 3, 4, 5]
+    assert asked == [1, 1]  # when it was lost, and once more at the end
+
+
+def test_reports_that_the_run_has_already_are_not_logged_again(workspace, monkeypatch):
+    sent = []
+    monkeypatch.setattr(unsent, "send_report", lambda run_id, report: sent.append(report.step))
+    reporter = Reporter("a run", after=8)
+    for step in (4, 8, 12):
+        reporter(step, {"loss": 1.0}, GRID)
+    reporter.wait()
+    assert sent == [12]
