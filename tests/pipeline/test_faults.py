@@ -138,7 +138,7 @@ def test_a_server_that_is_not_there_is_told_before_a_step_is_trained(folder, cap
 
 
 def own_process(command: list[str], most: int | None = None) -> subprocess.CompletedProcess:
-    """A stage in a process of its own, in which no file may grow beyond ``most`` bytes, if given."""
+    """A stage in a process of its own; if given, no file may grow beyond ``most`` bytes there."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
 
     def limit() -> None:
