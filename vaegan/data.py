@@ -173,7 +173,8 @@ class PairSampler:
     def _others(self, label: Tensor) -> Tensor:
         """Pairs sorted by class and moved on by the largest class's size meet another class."""
         order = torch.argsort(label, stable=True)
-        shift = torch.bincount(label, minlength=self.class_count).max()
+        # As bincount, for which a CUDA device is waited for.
+        shift = (label[:, None] == torch.arange(self.class_count, device=label.device)).sum(0).max()
         moved = order[(torch.arange(len(label), device=label.device) + shift) % len(label)]
         other = torch.empty_like(order)
         other[order] = moved

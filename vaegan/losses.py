@@ -7,6 +7,7 @@ under a variance of 1/2 per pixel.
 
 import math
 from dataclasses import asdict, dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -198,8 +199,14 @@ def pair_kernel_loss(first: Tensor, second: Tensor) -> Tensor:
     size, dims = first.shape
     codes = F.batch_norm(torch.cat([first, second]).float(), None, None, training=True, eps=1e-6)
     distances = torch.cdist(codes, codes).square()
-    scales = dims * torch.tensor(KERNEL_SCALES, device=codes.device)[:, None, None]
+    scales = dims * _kernel_scales(codes.device)
     kernel = (scales / (scales + distances)).mean(dim=0)
     pairs = kernel.diagonal(size).mean()
     any_two = (kernel.sum() - kernel.diagonal().sum()) / (2 * size * (2 * size - 1))
     return pairs - any_two
+
+
+@cache
+def _kernel_scales(device: torch.device) -> Tensor:
+    """(5, 1, 1), kept there: what is copied to a device at each step cannot be recorded."""
+    return torch.tensor(KERNEL_SCALES, device=device)[:, None, None]

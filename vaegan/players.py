@@ -19,12 +19,16 @@ class Player:
 
     def __post_init__(self) -> None:
         self.parameters = [p for module in self.modules for p in module.parameters()]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=self.lr, betas=self.betas, fused=True)
+        self.optimizer = adam(self.parameters, self.lr, self.betas)
 
-    def update(self, loss: Tensor, scale: float) -> None:
-        """Collects gradients of a loss and moves, at ``scale`` times the player's rate."""
+    def set_rate(self, scale: float) -> None:
+        """The next moves are at ``scale`` times the player's rate."""
+        set_rate(self.optimizer, self.lr * scale)
+
+    def update(self, loss: Tensor) -> None:
+        """Collects gradients of a loss and moves."""
         self.collect(loss)
-        self.move(scale)
+        self.move()
 
     def collect(self, loss: Tensor, keep_graph: bool = False) -> None:
         """Backpropagates into the player's own parameters and no others.
@@ -38,10 +42,8 @@ class Player:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward(inputs=self.parameters, retain_graph=keep_graph)
 
-    def move(self, scale: float) -> None:
-        """One optimizer step along what was collected, at ``scale`` times the player's rate."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * scale
+    def move(self) -> None:
+        """One optimizer step along what was collected."""
         self.optimizer.step()
 
     def state(self) -> dict[str, Tensor]:
@@ -73,6 +75,26 @@ class Player:
             for index, parameter in enumerate(self.parameters)
         }
         self.optimizer.load_state_dict(optimizer)
+
+
+def adam(
+    parameters: list[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999)
+) -> torch.optim.Adam:
+    """Adam as all training here uses it: fused, and on a CUDA device fit to be recorded."""
+    device = parameters[0].device
+    recorded = device.type == "cuda"
+    # What changes from step to step has to lie on the device for that.
+    rate = torch.tensor(lr, device=device) if recorded else lr
+    return torch.optim.Adam(parameters, lr=rate, betas=betas, fused=True, capturable=recorded)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Sets the step size of an optimizer of :func:`adam`."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
 
 
 def below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

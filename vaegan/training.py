@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vaegan import losses
 from vaegan.adversaries import Critic, Discriminator
+from vaegan.capture import Repeated
 from vaegan.data import LabelledImages, PairSampler, as_tensor, to_unit_range
 from vaegan.devices import to_channels_last
 from vaegan.draws import Draws, Verdicts, draw, judge_draws
@@ -21,7 +22,7 @@ from vaegan.model import DisentanglingVAE
 from vaegan.networks import ModelConfig
 from vaegan.objective import objective_terms
 from vaegan.players import Player, below, learning_rate_scale
-from vaegan.rng import derive_seed, torch_rng
+from vaegan.rng import derive_seed
 from vaegan.transport_fit import TransportTraining, fit_to_images
 
 
@@ -134,6 +135,8 @@ class Trainer:
                 to_channels_last(module.to(self.device)).train()
             self.players[name] = Player(name, modules, lr, betas)
         self.step = 0
+        self.rng = torch.Generator(device=self.device)
+        self.repeated = Repeated(self._update, self.rng) if self.device.type == "cuda" else None
 
     def run(self) -> Iterator[Report]:
         """Trains to the end, from wherever the state is, and yields every ``report_every`` steps.
@@ -149,13 +152,13 @@ class Trainer:
                 self.step + self.config.report_every - self.step % self.config.report_every,
             )
             begun, first = time.perf_counter(), self.step
-            totals: dict[str, Tensor] = {}
+            totals: dict[str, Tensor | float] = {}
             while self.step < stop:
                 found = self.train_step()
                 if at_once:
                     _check_finite({name: value.item() for name, value in found.items()}, self.step)
                 for name, value in found.items():
-                    totals[name] = totals[name] + value if name in totals else value
+                    totals[name] = totals.get(name, 0.0) + value
             # The only synchronisation with a device: once per report.
             metrics = {name: float(total) / (stop - first) for name, total in totals.items()}
             _check_finite(metrics, stop)
@@ -165,9 +168,19 @@ class Trainer:
             yield Report(self.step, metrics)
 
     def train_step(self) -> dict[str, Tensor]:
-        """One update of each player; returns each loss as a detached scalar on the device."""
-        scale = self._scale(self.step)
-        draws = self.draw()
+        """One update of each player; returns each loss as a detached scalar on the device.
+
+        On a CUDA device the next step overwrites them.
+        """
+        self._seed()
+        for player in self.players.values():
+            player.set_rate(self._scale(self.step))
+        self.step += 1
+        return self._update() if self.repeated is None else self.repeated()
+
+    def _update(self) -> dict[str, Tensor]:
+        """What a step computes: as nothing here depends on its number, it can be recorded."""
+        draws = self._draw()
         verdicts = self._verdicts(draws)
         generator, terms = self._generator_loss(draws, verdicts)
         # Both losses hang on one pass of the discriminator, so neither player may move
@@ -177,12 +190,11 @@ class Trainer:
             discriminator, discriminator_terms = self._discriminator_loss(verdicts)
             self.players["discriminator"].collect(discriminator)
             terms |= discriminator_terms
-        self.players["generator"].move(scale)
+        self.players["generator"].move()
         if verdicts is not None:
-            self.players["discriminator"].move(scale)
+            self.players["discriminator"].move()
         if self.config.weights.confusion:
-            terms |= self._update_critic(draws, scale)
-        self.step += 1
+            terms |= self._update_critic(draws)
         return {name: value.detach() for name, value in terms.items()}
 
     def _scale(self, step: int) -> float:
@@ -194,9 +206,16 @@ class Trainer:
         )
 
     def draw(self) -> Draws:
-        """Takes the step's batch and draws all its images, in one pass of each network."""
-        config = self.config
-        rng = torch_rng(config.seed, "batch", self.step, self.device)
+        """What the next step will draw, gradients and all; no player moves."""
+        self._seed()
+        return self._draw()
+
+    def _seed(self) -> None:
+        self.rng.manual_seed(derive_seed(self.config.seed, "batch", self.step))
+
+    def _draw(self) -> Draws:
+        """Takes a batch and draws all its images, in one pass of each network."""
+        config, rng = self.config, self.rng
         batch = self.sampler.sample(config.pairs, rng)
         positions = torch.cat([batch.anchor, batch.partner])
         images = to_unit_range(self.images[positions]).contiguous(memory_format=torch.channels_last)
@@ -237,14 +256,14 @@ class Trainer:
         correct = 0.5 * (real > 0).float().mean() + 0.5 * (fake < 0).float().mean()
         return loss, {"discriminator_loss": loss, "discriminator_accuracy": correct}
 
-    def _update_critic(self, draws: Draws, scale: float) -> dict[str, Tensor]:
+    def _update_critic(self, draws: Draws) -> dict[str, Tensor]:
         """The class of each image from a sample of its style, kept constant."""
         codes = draws.unspecified.detach()
         for _ in range(self.config.critic_steps):
             with self._autocast():
                 logits = self.critic(codes)
             loss = losses.critic_loss(logits, draws.labels)
-            self.players["critic"].update(loss, scale)
+            self.players["critic"].update(loss)
         correct = (logits.argmax(dim=1) == draws.labels).float().mean()
         return {"critic_loss": loss, "critic_accuracy": correct}
 
@@ -280,6 +299,8 @@ class Trainer:
         for name, player in self.players.items():
             player.restore(below(state, f"{name}/"))
         self.step = int(state["step"])
+        if self.repeated is not None:
+            self.repeated.forget()
 
 
 def _check_finite(values: dict[str, float], step: int) -> None:

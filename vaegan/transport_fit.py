@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vaegan.capture import Repeated
 from vaegan.data import stratified_subset
 from vaegan.model import DisentanglingVAE
+from vaegan.players import adam, set_rate
 from vaegan.rng import derive_seed, numpy_rng, torch_rng
 from vaegan.transport import ClassTransport
 from vaegan.transport_codes import (
@@ -154,12 +156,10 @@ def _maximise_likelihood(
     """The gradient steps; returns their mean losses over the last tenth of them."""
     labels, device = encoded.labels, encoded.labels.device
     fitted = [p for name, p in transport.named_parameters() if not name.startswith(CLOSED_FORM)]
-    optimizer = torch.optim.Adam(fitted, lr=config.lr, fused=True)
-    last: list[Tensor] = []
-    for step in range(config.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps))
-        rng = torch_rng(config.seed, "transport-batch", step, device)
+    optimizer = adam(fitted, config.lr)
+    rng = torch.Generator(device)
+
+    def update() -> dict[str, Tensor]:
         batch = _batch(encoded, changed if config.alignment else None, config.batch, rng)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             moved, log_determinant = transport.with_log_determinant(
@@ -173,9 +173,16 @@ def _maximise_likelihood(
         optimizer.zero_grad(set_to_none=True)
         (loss + config.alignment * spread + guess).backward()
         optimizer.step()
-        found = torch.stack([loss, spread]).detach()
+        return {"losses": torch.stack([loss, spread]).detach()}
+
+    repeated = Repeated(update, rng) if device.type == "cuda" else update
+    last: list[Tensor] = []
+    for step in range(config.steps):
+        rng.manual_seed(derive_seed(config.seed, "transport-batch", step))
+        set_rate(optimizer, config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
+        found = repeated()["losses"]
         if step >= 0.9 * config.steps:
-            last.append(found)
+            last.append(found.clone())
         if device.type == "cpu" or step == config.steps - 1:  # elsewhere asking is waiting
             _check_finite(found, step + 1)
     return dict(zip(LOSSES, torch.stack(last).mean(dim=0).tolist(), strict=True))

@@ -15,7 +15,8 @@ def test_a_step_is_adams_also_on_weights_in_channels_last_layout():
     mean = square = torch.zeros_like(weight)
     for step, scale in enumerate((1.0, 0.5, 0.25), start=1):
         slope = torch.randn(weight.shape, generator=rng, dtype=torch.float64).contiguous()
-        player.update((layer.weight * slope).sum(), scale)
+        player.set_rate(scale)
+        player.update((layer.weight * slope).sum())
         # Kingma & Ba (2015), algorithm 1.
         mean = 0.5 * mean + 0.5 * slope
         square = 0.9 * square + 0.1 * slope.square()

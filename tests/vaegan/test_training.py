@@ -50,14 +50,14 @@ def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> se
 def play(trainer: Trainer, name: str, draws: Draws) -> None:
     """One update of one player alone."""
     if name == "critic":
-        trainer._update_critic(draws, 1.0)
+        trainer._update_critic(draws)
         return
     verdicts = trainer._verdicts(draws)
     if name == "generator":
         loss, _ = trainer._generator_loss(draws, verdicts)
     else:
         loss, _ = trainer._discriminator_loss(verdicts)
-    trainer.players[name].update(loss, 1.0)
+    trainer.players[name].update(loss)
 
 
 @pytest.mark.parametrize("player", PLAYERS)
