@@ -21,7 +21,7 @@ from benchmarks.defaults import trainer
 from benchmarks.measure import Result, seconds
 from vaegan.training import Trainer
 
-STEPS, ROUNDS, WARM_UP = 50, 9, 20
+STEPS, ROUNDS = 50, 9
 SIDE = 8192  # of the matrices
 COPIED = 2**30  # bytes
 

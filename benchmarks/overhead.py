@@ -95,9 +95,10 @@ def stage_starts() -> dict[str, float]:
     """Of every stage, in a folder with this repository's data and a store of its own."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in ("params.yaml", "codes", "reports", "data"):
+        for part in ("params.yaml", "codes", "judge", "data"):
             (folder / part).symlink_to(REPOSITORY / part)
-        shutil.copytree(REPOSITORY / "models", folder / "models")  # MLflow refuses a link to it
+        for part in ("models", "reports"):  # MLflow refuses a link to the one; the other is written
+            shutil.copytree(REPOSITORY / part, folder / part)
         return {stage: stage_start(stage, folder) for stage in FIRST_WORK}
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from torchvision.datasets.utils import calculate_md5, download_url
 
+MOST_BYTES = 2**30  # of all archives of a data set: far above any, far below a disk
+
 
 def download(mirror: str, archives: dict[str, str], work: Path, patience: float) -> str:
     """Downloads archives (file, MD5) from one mirror to a folder, as far as they come.
@@ -45,8 +47,8 @@ def download(mirror: str, archives: dict[str, str], work: Path, patience: float)
         ) as child,
     ):
         try:
-            if not _ends_in_time(child, report.fileno(), work, patience):
-                return f"no byte for {patience:g} s"
+            if gave_up := _ends_in_time(child, report.fileno(), work, patience):
+                return gave_up
         finally:
             child.kill()
         report.seek(0)
@@ -54,17 +56,21 @@ def download(mirror: str, archives: dict[str, str], work: Path, patience: float)
         return lines[-1] if lines else f"the download ended with code {child.returncode}"
 
 
-def _ends_in_time(child: subprocess.Popen[bytes], report: int, work: Path, patience: float) -> bool:
-    """Whether the child ends before it gives no byte for ``patience`` s after its first word."""
+def _ends_in_time(
+    child: subprocess.Popen[bytes], report: int, work: Path, patience: float
+) -> str | None:
+    """None if the child ends as it should, else why it was given up: silence, or endless bytes."""
     seen, since = 0, time.monotonic()
     while child.poll() is None:
         time.sleep(0.05)
         size = sum(file.stat().st_size for file in work.iterdir())
+        if size > MOST_BYTES:
+            return f"more than {MOST_BYTES} bytes came"
         if size != seen or os.fstat(report).st_size == 0:
             seen, since = size, time.monotonic()
         elif time.monotonic() - since > patience:
-            return False
-    return True
+            return f"no byte for {patience:g} s"
+    return None
 
 
 def _child(mirror: str, work: str, archives: str) -> int:

@@ -80,13 +80,19 @@ def cpu_name() -> str:
     return str(torch.cpu.get_capabilities().get("cpu_name", "") or platform.processor())
 
 
-def machine_tags(precision: str, device: str, threads: int, cpu: str) -> dict[str, str]:
+def gpu_name() -> str:
+    """The CUDA device that ``auto`` takes; "none" where there is none."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+
+
+def machine_tags(precision: str, device: str, threads: int) -> dict[str, str]:
     """What can change the bits of a result besides parameters, data and code."""
     return {
         "precision": precision,
         "device": device,
         "threads": str(threads),
-        "cpu": cpu,
+        "cpu": cpu_name(),
+        "gpu": gpu_name(),
         "python": platform.python_version(),
         "libraries": ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES),
     }

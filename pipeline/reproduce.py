@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.artifacts import MODEL, repository
 from pipeline.files import ArtifactError, sha256, tree_digest
-from pipeline.origin import cpu_name, machine_tags
+from pipeline.origin import machine_tags
 from pipeline.registry import NAME
 from pipeline.store import connect
 from pipeline.tracking import OUTPUT_PREFIX, PATCH
@@ -188,10 +188,10 @@ def table(comparisons: list[Comparison]) -> str:
 
 def differences(version: ModelVersion) -> list[str]:
     """In what this machine and its libraries differ from those that the version was made on."""
-    here = machine_tags("", "", 0, cpu_name())
+    here = machine_tags("", "", 0)
     return [
         f"{name}: {version.tags[name]} then, {here[name]} now"
-        for name in ("cpu", "python", "libraries")
+        for name in ("cpu", "gpu", "python", "libraries")
         if name in version.tags and version.tags[name] != here[name]
     ]
 

@@ -13,7 +13,7 @@ from pipeline import tracking
 from pipeline.artifacts import MODEL, Dataset, read_dataset, write_curves
 from pipeline.checkpoints import Checkpoints, training_key
 from pipeline.files import whole_folder
-from pipeline.origin import cpu_name, machine_tags
+from pipeline.origin import machine_tags
 from pipeline.params import ModelParams, TrainParams, flat
 from pipeline.stage import run_stage
 from vaegan.data import first_per_class, to_unit_range
@@ -106,7 +106,7 @@ def train(dataset: Dataset, model_params: ModelParams, params: TrainParams) -> N
         "device": device.type,
         "torch": torch.__version__,
     }
-    tags = machine_tags(config.precision, device.type, torch.get_num_threads(), cpu_name())
+    tags = machine_tags(config.precision, device.type, torch.get_num_threads())
     with tracking.training_run(
         dataset, settings, _describe(about), checkpoints.key, tags
     ) as training:

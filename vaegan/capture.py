@@ -38,10 +38,11 @@ class Repeated:
         if self.calls <= WARM_UP:
             return self._aside()
         if self.graph is None:
-            self.graph = torch.cuda.CUDAGraph()
-            self.graph.register_generator_state(self.rng)
-            with torch.cuda.graph(self.graph):
+            graph = torch.cuda.CUDAGraph()
+            graph.register_generator_state(self.rng)
+            with torch.cuda.graph(graph):
                 self.found = self.function()
+            self.graph = graph
         self.graph.replay()
         return self.found
 

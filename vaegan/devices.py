@@ -54,6 +54,7 @@ def configure_torch(threads: int) -> None:
     # fault that this code does not have: reading memory before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32, in convolutions as in products
     _keep_freed_memory()
 
 

@@ -142,8 +142,8 @@ class Trainer:
         """Trains to the end, from wherever the state is, and yields every ``report_every`` steps.
 
         Raises:
-            FloatingPointError: a loss is not finite; found at once on the CPU, and at the report
-                that follows on a device that computes while the loop goes on.
+            FloatingPointError: a loss is not finite, with its name and step; raised at once on the
+                CPU, at the next report on a device, which computes while the loop goes on.
         """
         at_once = self.device.type == "cpu"
         while self.step < self.config.steps:
@@ -153,15 +153,19 @@ class Trainer:
             )
             begun, first = time.perf_counter(), self.step
             totals: dict[str, Tensor | float] = {}
+            kept: list[Tensor] = []
             while self.step < stop:
                 found = self.train_step()
                 if at_once:
                     _check_finite({name: value.item() for name, value in found.items()}, self.step)
+                else:
+                    kept.append(torch.stack(list(found.values())))
                 for name, value in found.items():
                     totals[name] = totals.get(name, 0.0) + value
             # The only synchronisation with a device: once per report.
             metrics = {name: float(total) / (stop - first) for name, total in totals.items()}
-            _check_finite(metrics, stop)
+            for step, values in enumerate(kept, start=first + 1):
+                _check_finite(dict(zip(found, values.tolist(), strict=True)), step)
             seconds = time.perf_counter() - begun
             metrics["lr"] = self.config.lr * self._scale(stop - 1)
             metrics["images_per_second"] = 2 * self.config.pairs * (stop - first) / seconds

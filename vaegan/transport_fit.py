@@ -176,16 +176,18 @@ def _maximise_likelihood(
         return {"losses": torch.stack([loss, spread]).detach()}
 
     repeated = Repeated(update, rng) if device.type == "cuda" else update
-    last: list[Tensor] = []
+    history: list[Tensor] = []
     for step in range(config.steps):
         rng.manual_seed(derive_seed(config.seed, "transport-batch", step))
         set_rate(optimizer, config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
         found = repeated()["losses"]
-        if step >= 0.9 * config.steps:
-            last.append(found.clone())
-        if device.type == "cpu" or step == config.steps - 1:  # elsewhere asking is waiting
+        history.append(found.clone())
+        if device.type == "cpu":  # elsewhere asking is waiting
             _check_finite(found, step + 1)
-    return dict(zip(LOSSES, torch.stack(last).mean(dim=0).tolist(), strict=True))
+    for step, found in enumerate(torch.stack(history).cpu(), start=1):
+        _check_finite(found, step)
+    last = torch.stack(history[math.ceil(0.9 * config.steps) :])
+    return dict(zip(LOSSES, last.mean(dim=0).tolist(), strict=True))
 
 
 def _check_finite(losses: Tensor, step: int) -> None:

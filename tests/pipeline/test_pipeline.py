@@ -1,12 +1,17 @@
 """The real stages through the real DVC and MLflow, on a small data set in a temporary clone."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.files import tree_digest
 from tests.pipeline.clone import STAGES, Clone, small_clone
 from vaegan.model import weights_digest
 
@@ -170,6 +175,11 @@ def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone
     assert clone.repro() == set()
     assert weights_digest(clone.folder / "models") == default
     assert clone.run("git", "status", "--porcelain") == ""
+    # What runs now logs to the run of the model that is there again, not to the newest one.
+    clone.set("visualize.swap_styles", 5)
+    assert clone.repro() - {"check"} == {"visualize"}
+    logged = [r for r in clone.runs() if r.data.tags.get("now.visualize.swap_styles") == "5"]
+    assert [r.data.tags["model.sha256"] for r in logged] == [default]
 
 
 def test_a_model_that_the_store_never_saw_trained_gets_a_run_that_says_so(clone):
@@ -182,3 +192,44 @@ def test_a_model_that_the_store_never_saw_trained_gets_a_run_that_says_so(clone)
     assert run.data.metrics["reconstruction/mse"] == metrics["reconstruction/mse"]
     version = clone.client("other.db").get_model_version_by_alias("vaegan", "candidate")
     assert version.tags["model.sha256"] == weights_digest(clone.folder / "models")
+
+
+def test_killed_with_dvc_and_all_the_next_repro_goes_on_to_the_bits_of_a_straight_one(
+    clone, tmp_path
+):
+    clone.run("git", "clone", "-q", str(clone.folder), str(tmp_path / "killed"))
+    killed = Clone(tmp_path / "killed")
+    killed.set("train.steps", 300)
+    process = subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=killed.folder,
+        env=killed.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert any(line.startswith("step 100/300") for line in process.stdout)
+    os.killpg(process.pid, signal.SIGKILL)  # dvc and the stage
+    process.communicate()
+    assert not (killed.folder / "models").exists()
+    output = killed.run("dvc", "repro")
+    assert "going on from the checkpoint at step 1" in output
+    assert "step 100/300" not in output
+    resumed = weights_digest(killed.folder / "models")
+    (run,) = killed.runs()
+    assert run.info.status == "FINISHED"
+    output = killed.run("dvc", "repro", "--force", "--single-item", "train")
+    assert "step 100/300" in output
+    assert weights_digest(killed.folder / "models") == resumed
+
+
+def test_without_git_dvc_says_so_in_a_line_and_touches_nothing(clone, tmp_path):
+    folder = tmp_path / "plain"
+    shutil.copytree(clone.folder, folder, ignore=shutil.ignore_patterns(".git", "tmp", "cache"))
+    plain = Clone(folder)
+    plain.environment["GIT_CEILING_DIRECTORIES"] = str(tmp_path)
+    before = tree_digest(folder / "models")
+    output = plain.run("dvc", "repro", fails=True)
+    assert "Traceback" not in output
+    assert output.splitlines()[-1] == f"ERROR: {folder} is not a git repository"
+    assert tree_digest(folder / "models") == before

@@ -451,30 +451,51 @@ def test_a_mirror_that_never_answers_is_given_up_in_time_and_the_next_one_tried(
     assert 1.5 < silent.closed_at - silent.accepted_at < 5.0
 
 
-def test_a_slow_mirror_is_not_given_up_while_bytes_come(tmp_path):
-    block, blocks, pause, patience = bytes(64 * 1024), 6, 0.7, 2.5
-    content = block * blocks
+class Sender(http.server.BaseHTTPRequestHandler):
+    """Sends ``blocks`` blocks with ``pause`` seconds after each."""
 
-    class Slow(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            with contextlib.suppress(ConnectionError):  # the first request only asks for redirects
-                for _ in range(blocks):
-                    self.wfile.write(block)
-                    time.sleep(pause)
+    blocks, block, pause = 6, bytes(64 * 1024), 0.7
 
-        def log_message(self, *_: object) -> None:
-            pass
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.block) * self.blocks))
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):  # the first request only asks for redirects
+            for _ in range(self.blocks):
+                self.wfile.write(self.block)
+                time.sleep(self.pause)
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def sending(kind: type[Sender]) -> Iterator[str]:
+    """The address of a server that does."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        begun = time.monotonic()
-        download(address(server.socket), {"a.gz": md5(content)}, tmp_path, patience)
+        yield address(server.socket)
         server.shutdown()
 
-    assert time.monotonic() - begun > blocks * pause > patience
+
+def test_a_mirror_that_never_ends_is_given_up_before_the_disk_is_full(tmp_path, monkeypatch):
+    class Endless(Sender):
+        blocks, pause = 10**6, 0.01
+
+    most = 2**20
+    monkeypatch.setattr("pipeline.download.MOST_BYTES", most)
+    with sending(Endless) as mirror:
+        why = download(mirror, {"a.gz": md5(b"")}, tmp_path, patience=5.0)
+    assert why == f"more than {most} bytes came"
+    assert (tmp_path / "a.gz").stat().st_size < 100 * most
+
+
+def test_a_slow_mirror_is_not_given_up_while_bytes_come(tmp_path):
+    content, patience = Sender.block * Sender.blocks, 2.5
+    begun = time.monotonic()
+    with sending(Sender) as mirror:
+        download(mirror, {"a.gz": md5(content)}, tmp_path, patience)
+    assert time.monotonic() - begun > Sender.blocks * Sender.pause > patience
     assert (tmp_path / "a.gz").read_bytes() == content
 
 

@@ -17,7 +17,7 @@ def _in_repository(monkeypatch):
 
 
 def test_the_presets_of_the_readme_are_there():
-    assert {"report", "mathieu", "cycle", "pairs", "best"} <= set(NAMES)
+    assert {"report", "mathieu", "cycle", "pairs"} <= set(NAMES)
     assert presets.names() == NAMES
 
 
@@ -47,7 +47,7 @@ def test_a_preset_is_printed_as_arguments_of_dvc(capsys):
 
 def test_an_unknown_preset_is_answered_with_those_that_are_there(capsys):
     assert presets.main(["nonsense"]) == 1
-    assert "preset: got nonsense, expected one of best, cycle" in capsys.readouterr().err
+    assert "preset: got nonsense, expected one of cycle" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

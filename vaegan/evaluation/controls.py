@@ -1,4 +1,4 @@
-"""Controls: codes whose leakage is known, read by the same probes as the model's.
+"""Controls: codes whose leakage is known, read by probes as the model's are.
 
 A probe that finds nothing tells only as much as its finding of what was planted.
 """

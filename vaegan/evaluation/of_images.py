@@ -100,6 +100,7 @@ def image_metrics(
             drawn[kind].seen.features, expected, real.seen.features, real.labels
         )
         metrics[f"diversity/{kind}"] = float(np.nanmean(ratios))
+        metrics[f"diversity/{kind}_lowest_class"] = float(np.nanmin(ratios))
     metrics["judge/accuracy"] = float((real.seen.classes == real.labels).mean())
     classes = int(real.labels.max()) + 1
     matrices = {kind: confusion(expected, found, classes) for kind, found in seen.items()}

@@ -50,6 +50,7 @@ def test_a_decoder_that_draws_the_identity_is_right_and_keeps_no_style(judged):
     assert metrics["reconstruction/mse"] == 0
     assert metrics["reconstruction/ssim"] == pytest.approx(1)
     assert metrics["diversity/mean"] == pytest.approx(1, abs=0.2)
+    assert 0 < metrics["diversity/mean_lowest_class"] <= metrics["diversity/mean"]
     assert right["swap/identity_accuracy"].mean() == metrics["swap/identity_accuracy"]
     for kind in ("mean", "sampled", "prior"):
         assert matrices[kind].sum() == 1000
