@@ -34,7 +34,7 @@ from pipeline.artifacts import MODEL, PREPARED, Dataset, read_dataset, write_cod
 from pipeline.encode import encode_split
 from pipeline.params import Params, load_params
 from vaegan.devices import to_channels_last
-from vaegan.model import DisentanglingVAE
+from vaegan.model import DisentanglingVAE, weights_digest
 from vaegan.rng import numpy_rng
 from vaegan.training import Report, Trainer
 
@@ -147,12 +147,12 @@ def run_stage(stage: str, params: Params) -> float:
 
 def encode_seconds(dataset: Dataset, params: Params) -> float:
     """Seconds of the stage's loop, from the images to the files: what has to grow as they do."""
-    model = to_channels_last(DisentanglingVAE.load(MODEL))
+    model, digest = to_channels_last(DisentanglingVAE.load(MODEL)), weights_digest(MODEL)
 
     def all_splits() -> None:
         for split, data in dataset.splits.items():
             batches = encode_split(model, data, params.encode.batch_size, torch.device("cpu"))
-            write_codes(split, batches, len(data), "benchmark")
+            write_codes(split, batches, len(data), digest)
 
     return median_seconds(all_splits)
 
