@@ -13,17 +13,23 @@ from vaegan.data import as_tensor, to_unit_range
 from vaegan.devices import configure_torch, resolve_device
 from vaegan.evaluation.judge import look_at, train_judge
 
+AT_ONCE = 1000  # test images
+
 
 def judge(dataset: Dataset, params: JudgeParams) -> None:
     """Writes ``judge/``: weights, and how well it does on real test images."""
     configure_torch(params.threads)
     device = resolve_device(params.device)
     trained = train_judge(dataset.train, params.steps, params.seed, device)
-    test = to_unit_range(as_tensor(dataset.test.images, device))
-    right = float((look_at(trained, test).classes == dataset.test.labels).mean())
+    right = 0
+    for start in range(0, len(dataset.test), AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        images = to_unit_range(as_tensor(dataset.test.images[rows], device))
+        right += int((look_at(trained, images).classes == dataset.test.labels[rows]).sum())
+    accuracy = right / len(dataset.test)
     with whole_folder(JUDGE) as folder:
-        trained.save(folder, {"dataset": dataset.name, "test_accuracy": right})
-    print(f"the judge is right on {right:.2%} of real test images of {dataset.name}")
+        trained.save(folder, {"dataset": dataset.name, "test_accuracy": accuracy})
+    print(f"the judge is right on {accuracy:.2%} of real test images of {dataset.name}")
 
 
 def main() -> int:
