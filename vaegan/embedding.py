@@ -6,8 +6,8 @@ from openTSNE import TSNE
 # Fewer passes than the usual 250 + 750 in steps that are longer: as good a picture as
 # scikit-learn's default in less time (benchmarks/tsne.py). Longer steps still suit codes in
 # clusters, shorter ones a single cloud.
-EXAGGERATED_PASSES, PASSES = 75, 640
-STEP_SHARE, LEAST_STEP = 0.1, 50.0  # step size by number of points
+EXAGGERATED_PASSES, PASSES = 150, 520
+STEP_SHARE, LEAST_STEP = 0.08, 50.0  # step size by number of points
 
 
 def standardise(codes: np.ndarray) -> np.ndarray:
