@@ -9,6 +9,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from tests.pipeline.clone import STAGES, Clone, small_clone
 from vaegan.model import weights_digest
@@ -37,7 +38,7 @@ def whole(clone: Clone, run, name: str, rate: float) -> None:
     history = client.get_metric_history(run.info.run_id, "partner_loss")
     assert [point.step for point in history] == [10, 20, 30]
     assert len(run.data.metrics) > 60
-    place = Path(run.info.artifact_uri.removeprefix("file://"))
+    place = Path(local_file_uri_to_path(run.info.artifact_uri))
     assert place.is_relative_to(clone.folder / "mlruns")
     assert len(list((place / "figures").glob("*.png"))) == 8
     assert (place / "curves/curves.csv").is_file()
@@ -80,7 +81,7 @@ def test_an_experiment_in_a_temporary_copy_is_tracked_in_the_users_store(clone):
     clone.run("dvc", "exp", "run", "--temp", "--name", "aside", "-S", "train.lr=7e-4")
     (run,) = [run for run in clone.runs() if run.info.run_name == "aside"]
     whole(clone, run, "aside", 7e-4)
-    patch = Path(run.info.artifact_uri.removeprefix("file://")) / "origin/changes.patch"
+    patch = Path(local_file_uri_to_path(run.info.artifact_uri)) / "origin/changes.patch"
     assert "+  lr: 0.0007" in patch.read_text()
     assert not list((clone.folder / ".checkpoints").rglob("*.safetensors"))
 

@@ -187,7 +187,7 @@ def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before
     assert tree_digest(artifacts.MODEL) == before
     assert first.read_bytes() == content
     assert [path.name for path in Path(".checkpoints").rglob("*.*")] == [first.name]
-    run = MlflowClient().search_runs([store.connect()])[0]
+    (run,) = mlflow.search_runs([store.connect()], output_format="list")
     assert run.info.status == "FAILED"
     assert "File too large" in run.data.tags["failure"]
     done = own_process(["-m", "pipeline.train"])  # with room again it goes on from there

@@ -22,7 +22,8 @@ KILLS = 20
 # The stage as its command runs it, but for a pause before each file takes its name: of a hundred
 # moments, one within the writing of a checkpoint would be rare.
 SLOW_DISK = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs aside
 from pipeline import files
 synchronise = files._synchronise
 files._synchronise = lambda file: (synchronise(file), time.sleep(0.03))
@@ -107,7 +108,7 @@ def test_killed_at_twenty_random_moments_it_comes_to_the_same_bits(stage):
             continue
         kills += 1
         halfway += bool(list(Path(".checkpoints").rglob("*.part")))
-        assert not artifacts.MODEL.exists() or outputs()[0] == straight[0]
+        assert not artifacts.MODEL.exists() or tree_digest(artifacts.MODEL) == straight[0]
     trained()
     assert outputs() == straight
     assert halfway, "no kill fell into the writing of a checkpoint"
