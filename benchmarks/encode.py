@@ -58,4 +58,5 @@ def run() -> list[Result]:
         Result("images per second, bare encoder", count / times["bare"]),
         Result("images per second, stage's loop", count / times["real"]),
         Result("throughput of the stage / bare", times["bare"] / times["real"], target=(">=", 0.9)),
+        Result("the same / network alone", times["network"] / times["real"], target=(">=", 0.9)),
     ]

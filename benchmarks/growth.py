@@ -235,7 +235,7 @@ def run() -> list[Result]:
         own = (large[stage]["own"] - small[stage]["own"]) / added
         resident = (large[stage]["resident"] - small[stage]["resident"]) / added
         unit = "bytes per added pixel"
-        results.append(Result(f"{stage}: own memory", own, unit, ("<=", 1.0)))
+        results.append(Result(f"{stage}: own memory", own, unit, ("<=", 0.1)))
         results.append(Result(f"{stage}: with pages of mapped files", resident, unit))
     return results
 
