@@ -87,20 +87,24 @@ def fit_to_images(
     # Without labels all images count as of one class, and the choice is just a random one.
     strata = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels.cpu()
     rows = torch.from_numpy(stratified_subset(strata.numpy(), config.images, choice)).to(device)
-    means = [encode_means(encoder, images[chunk]) for chunk in rows.split(ENCODED_AT_ONCE)]
-    specified, unspecified = (torch.cat(parts) for parts in zip(*means, strict=True))
+    # Codes go where there is room for all of them: each kept as it comes would stay between the
+    # large blocks that the next images need, and the heap would grow by hundreds of megabytes.
+    dims = model.config.specified.dim, model.config.unspecified.dim
+    specified, unspecified = (torch.empty(len(rows), dim, device=device) for dim in dims)
+    for chunk in torch.arange(len(rows), device=device).split(ENCODED_AT_ONCE):
+        specified[chunk], unspecified[chunk] = encode_means(encoder, images[rows[chunk]])
     rng = torch_rng(config.seed, "changes", 0, device)
     size = config.changes, config.images_per_change
     changed_rows = torch.randint(len(rows), size, generator=rng, device=device)
-    changed = [encode_means(encoder, images[rows[r]], rng)[1] for r in changed_rows]
+    changed = torch.empty(*size, dims[1], device=device)
+    for codes, picked in zip(changed, changed_rows, strict=True):
+        codes.copy_(encode_means(encoder, images[rows[picked]], rng)[1])
     if labels is None:
         classes = clusters(specified, transport.class_count, config.seed)
     else:
         classes = labels[rows]
     encoded = EncodedImages(specified, unspecified, style_std(encoder, images), classes)
-    return fit_transport(
-        transport, encoded, ChangedCodes(changed_rows, torch.stack(changed)), config
-    )
+    return fit_transport(transport, encoded, ChangedCodes(changed_rows, changed), config)
 
 
 def fit_transport(
