@@ -37,7 +37,8 @@ PHASES = (
     Phase(25, 1.5, 0.5, 1.0),
     Phase(25, 1.2, 0.6, 1.0),
     Phase(500, 1.0, 0.6, 1.0),
-    Phase(400, 1.0, 0.6, 0.5, sort=True),
+    Phase(300, 1.0, 0.6, 0.5, sort=True),
+    Phase(100, 1.0, 0.2, 0.5),
 )
 LEAST_STEP = 50.0
 MOMENTUM = 0.8
