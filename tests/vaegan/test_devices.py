@@ -2,12 +2,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from vaegan.devices import configure_torch, resolve_device, resolve_precision
-from vaegan.embedding import tsne
 from vaegan.rng import derive_seed, numpy_rng, torch_rng
 
 ROOT = Path(__file__).parents[2]
@@ -79,16 +77,3 @@ def test_streams_differ_by_seed_purpose_and_step_and_by_nothing_else():
         torch.rand(3, generator=torch_rng(5, "x")), torch.rand(3, generator=torch_rng(5, "x"))
     )
     assert numpy_rng(5, "x").random() == numpy_rng(5, "x").random()
-
-
-def test_tsne_keeps_clusters_apart_and_repeats():
-    rng = np.random.default_rng(0)
-    labels = np.repeat([0, 1], 30)
-    codes = 100.0 * labels[:, None] + rng.standard_normal((60, 4))
-    codes[:, 3] = 7.0  # a dimension that does not vary
-    points = tsne(codes, perplexity=10, seed=1)
-    assert points.shape == (60, 2)
-    distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
-    np.fill_diagonal(distance, np.inf)
-    assert (labels[distance.argmin(axis=1)] == labels).all()
-    assert np.array_equal(points, tsne(codes, perplexity=10, seed=1))
