@@ -44,21 +44,21 @@ ui: setup  ## MLflow's page at http://127.0.0.1:5000
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port 5000
 
 preset: setup  ## run a preset as an experiment: make preset NAME=cycle
-	@test -n "$(NAME)" || { echo "error: make preset NAME=..., one of:"; python -m pipeline.presets; exit 1; }
-	changes=$$(python -m pipeline.presets $(NAME)) && dvc exp run --temp --name $(NAME) $$changes
+	@test -n "$(NAME)" || { echo "error: make preset NAME=..., one of:"; python -m pipeline preset; exit 1; }
+	changes=$$(python -m pipeline preset $(NAME)) && dvc exp run --temp --name $(NAME) $$changes
 
 seeds: setup  ## run the default under two more seeds, then print mean and interval of all
 	dvc exp run --queue -S 'train.seed=1,2'
 	dvc queue start
 	while dvc queue status | grep -Eq 'Queued|Running'; do sleep 5; done
 	@! dvc queue status | grep Failed || { echo "error: dvc queue logs NAME says why"; exit 1; }
-	python -m pipeline.compare
+	python -m pipeline compare
 
 reproduce: setup  ## make a registered version again and compare: make reproduce VERSION=1
-	python -m pipeline.reproduce --version $(VERSION)
+	python -m pipeline reproduce --version $(VERSION)
 
 champion: setup  ## the registered versions, which is champion of its data set, and why
-	python -m pipeline.champion
+	python -m pipeline champion
 
 # All but the few columns that matter first, and of the parameters those that differ.
 OTHERS := ^(?!(Experiment|leakage/(mean|sampled)|specified/probe_accuracy|swap/identity_accuracy|reconstruction/mse|(prepare|model|train|judge|evaluate)\..*)$$).*
@@ -67,7 +67,7 @@ compare: setup  ## DVC's table of the experiments: what was changed, what came o
 	@dvc exp show --only-changed --no-pager --drop '$(OTHERS)'
 
 table: setup  ## mean and interval over seeds of all experiments, by what was changed
-	@python -m pipeline.compare
+	@python -m pipeline compare
 
 screenshots: setup  ## the README's pictures of MLflow's page and DVC's table (needs Chromium)
 	python docs/screenshots.py

@@ -11,15 +11,16 @@ from typing import Any, TypeVar
 
 import torch
 
-from pipeline import tracking
-from pipeline.artifacts import Dataset, read_dataset
-from pipeline.checkpoints import Checkpoints
+from pipeline.artifacts.checkpoints import Checkpoints
+from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.params import Params, load_params
-from pipeline.train import model_config, training_config
+from pipeline.stages.train import model_config, training_config
+from pipeline.tracking import runs as tracking
 from vaegan.data import as_tensor, first_per_class, to_unit_range
 from vaegan.devices import configure_torch, resolve_device
-from vaegan.networks import ModelConfig
-from vaegan.training import Trainer, TrainingConfig
+from vaegan.model.config import ModelConfig
+from vaegan.training.config import TrainingConfig
+from vaegan.training.trainer import Trainer
 
 Kind = TypeVar("Kind", bound=Trainer)
 

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from benchmarks.defaults import configured
 from benchmarks.measure import Result, side_by_side
-from pipeline.artifacts import MODEL, write_codes
-from pipeline.encode import encode_split
+from pipeline.artifacts.codes import write_codes
+from pipeline.artifacts.paths import MODEL
+from pipeline.stages.encode import encode_split
 from vaegan.devices import to_channels_last
-from vaegan.latents import Codes
-from vaegan.model import DisentanglingVAE
+from vaegan.model.codes import Codes
+from vaegan.model.vae import DisentanglingVAE
 
 ROUNDS = 7
 

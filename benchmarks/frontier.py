@@ -21,17 +21,17 @@ from matplotlib.figure import Figure
 
 from benchmarks.defaults import configs, configured
 from benchmarks.measure import LATEST
-from pipeline.encode import encode_split
 from pipeline.params import load_params
-from pipeline.prepare import VALIDATION
+from pipeline.stages.encode import encode_split
+from pipeline.stages.prepare import VALIDATION
 from vaegan.data import LabelledImages, stratified_subset
-from vaegan.evaluation.judge import Judge, train_judge
+from vaegan.evaluation.classifier import Classifier, train_classifier
+from vaegan.evaluation.images import image_metrics
 from vaegan.evaluation.leakage import leakage
-from vaegan.evaluation.of_images import image_metrics
 from vaegan.evaluation.probes import PANEL
-from vaegan.model import DisentanglingVAE
+from vaegan.model.vae import DisentanglingVAE
 from vaegan.rng import numpy_rng
-from vaegan.training import Trainer
+from vaegan.training.trainer import Trainer
 
 HELD_OUT = 5000
 DIVERGENCES = (0.7, 1.0, 1.4)  # of train.weights.unspecified_kl
@@ -60,14 +60,14 @@ def encoded(model: DisentanglingVAE, data: LabelledImages) -> dict[str, np.ndarr
 
 
 def measured(
-    model: DisentanglingVAE, judge: Judge, train: LabelledImages, out: LabelledImages
+    model: DisentanglingVAE, classifier: Classifier, train: LabelledImages, out: LabelledImages
 ) -> dict[str, float]:
     """What is traded: the leak in means, identity, style kept, error."""
     codes, codes_out = encoded(model, train), encoded(model, out)
     z, z_out = codes["unspecified_mean"], codes_out["unspecified_mean"]
     read = leakage(z, codes["labels"], z_out, codes_out["labels"], 0, PROBES)
     with torch.inference_mode():
-        metrics, _, _ = image_metrics(model, judge, out.images, codes_out, 10_000, seed=0)
+        metrics, _, _ = image_metrics(model, classifier, out.images, codes_out, 10_000, seed=0)
     return {
         "leakage/mean": read.accuracy,
         **{f"swap/style_kept_{style}": metrics[f"swap/style_kept_{style}"] for style in STYLES},
@@ -80,7 +80,7 @@ def points(divergence: float) -> list[dict[str, float]]:
     _, dataset, device = configured(load_params().train.device)
     structure, config = configs(device.type)
     train, out = held_out(dataset.train)
-    judge = train_judge(train, steps=1500, seed=0, device=device)
+    classifier = train_classifier(train, steps=1500, seed=0, device=device)
     weights = replace(config.weights, unspecified_kl=divergence)
     trainer = Trainer(structure, replace(config, weights=weights), train, device)
     for _ in trainer.run():
@@ -90,7 +90,7 @@ def points(divergence: float) -> list[dict[str, float]]:
     for alignment in ALIGNMENTS:
         trainer.config = replace(config, transport=replace(fit, alignment=alignment))
         trainer.finish()
-        found = measured(trainer.model.eval(), judge, train, out)
+        found = measured(trainer.model.eval(), classifier, train, out)
         rows.append({"unspecified_kl": divergence, "alignment": alignment} | found)
         print({name: round(value, 4) for name, value in rows[-1].items()}, flush=True)
     return rows

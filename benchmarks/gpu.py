@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import quality
 from benchmarks.defaults import trainer
 from benchmarks.measure import Result, seconds
-from vaegan.training import Trainer
+from vaegan.training.trainer import Trainer
 
 STEPS, ROUNDS = 50, 9
 SIDE = 8192  # of the matrices

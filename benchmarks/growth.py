@@ -30,16 +30,18 @@ from torchvision import datasets
 from torchvision.transforms.v2 import functional as transform
 
 from benchmarks.measure import Memory, Result
-from pipeline.artifacts import MODEL, PREPARED, Dataset, read_dataset, write_codes
-from pipeline.encode import encode_split
+from pipeline.artifacts.codes import write_codes
+from pipeline.artifacts.dataset import Dataset, read_dataset
+from pipeline.artifacts.paths import MODEL, PREPARED
 from pipeline.params import Params, load_params
+from pipeline.stages.encode import encode_split
 from vaegan.devices import to_channels_last
-from vaegan.model import DisentanglingVAE, weights_digest
+from vaegan.model.vae import DisentanglingVAE, weights_digest
 from vaegan.rng import numpy_rng
-from vaegan.training import Report, Trainer
+from vaegan.training.trainer import Report, Trainer
 
 FACTORS = (1, 4, 16)
-STAGES = ("prepare", "train", "encode", "judge", "evaluate", "visualize")
+STAGES = ("prepare", "train", "encode", "classifier", "evaluate", "visualize")
 ARCHIVES = Path("data/raw/MNIST/raw")
 STEPS, INTERVALS = 50, 7  # of training
 CHUNK = 500  # images that are moved alike
@@ -114,7 +116,8 @@ def median_seconds(function: Callable[[], object]) -> float:
 def run_stage(stage: str, params: Params) -> float:
     """Runs a stage in the current folder; returns seconds per image, or of all it does."""
     if stage == "prepare":
-        from pipeline import prepare, sources
+        from pipeline.data import sources
+        from pipeline.stages import prepare
 
         resources = json.loads(Path("resources.json").read_text())
         kind = type("MNIST", (datasets.MNIST,), {"resources": resources, "mirrors": []})
@@ -125,21 +128,21 @@ def run_stage(stage: str, params: Params) -> float:
     if stage == "train":
         return train(dataset, params)
     if stage == "encode":
-        from pipeline import encode
+        from pipeline.stages import encode
 
         encode.encode(dataset, params.encode)
         return encode_seconds(dataset, params) / images(dataset)
     begun = time.perf_counter()
-    if stage == "judge":
-        from pipeline import judge
+    if stage == "classifier":
+        from pipeline.stages import classifier
 
-        judge.judge(dataset, params.judge)
+        classifier.classifier(dataset, params.classifier)
     elif stage == "evaluate":
-        from pipeline import evaluate
+        from pipeline.stages import evaluate
 
         evaluate.evaluate(dataset, params.evaluate)
     else:
-        from pipeline import visualize
+        from pipeline.stages import visualize
 
         visualize.visualize(dataset, params.visualize)
     return time.perf_counter() - begun
@@ -159,7 +162,7 @@ def encode_seconds(dataset: Dataset, params: Params) -> float:
 
 def train(dataset: Dataset, params: Params) -> float:
     """Trains for some intervals; returns the median seconds per image."""
-    from pipeline import train as stage
+    from pipeline.stages import train as stage
 
     transport = params.train.transport.model_copy(update={"steps": STEPS})
     changes = {"steps": STEPS * INTERVALS, "report_every": STEPS, "transport": transport}

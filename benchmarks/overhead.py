@@ -25,8 +25,9 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from benchmarks.defaults import configured, in_own_store, trainer
 from benchmarks.measure import Result, seconds
-from pipeline import tracking, train
-from vaegan.training import Report, Trainer
+from pipeline.stages import train
+from pipeline.tracking import runs as tracking
+from vaegan.training.trainer import Report, Trainer
 
 REPOSITORY = Path.cwd()
 # The function of each stage's module that is its first useful work.
@@ -34,7 +35,7 @@ FIRST_WORK = {
     "prepare": "load_archives",
     "train": "run_training",
     "encode": "encode_split",
-    "judge": "train_judge",
+    "classifier": "train_classifier",
     "evaluate": "measure_all",
     "visualize": "draw_all",
 }
@@ -95,7 +96,7 @@ def stage_starts() -> dict[str, float]:
     """Of every stage, in a folder with this repository's data and a store of its own."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in ("params.yaml", "codes", "judge", "data"):
+        for part in ("params.yaml", "codes", "classifier", "data"):
             (folder / part).symlink_to(REPOSITORY / part)
         for part in ("models", "reports"):  # MLflow refuses a link to the one; the other is written
             shutil.copytree(REPOSITORY / part, folder / part)

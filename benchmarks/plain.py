@@ -26,15 +26,17 @@ from torchvision import datasets, transforms
 
 from benchmarks.defaults import trainer
 from benchmarks.measure import Result, side_by_side
-from pipeline.artifacts import read_dataset
+from pipeline.artifacts.dataset import read_dataset
 from pipeline.params import load_params
-from pipeline.train import model_config, training_config
-from vaegan import losses
-from vaegan.adversaries import Critic, Discriminator
-from vaegan.latents import Codes, kl_to_standard_normal, reparameterize
-from vaegan.model import DisentanglingVAE
-from vaegan.networks import Decoder, ModelConfig, Upsampling
-from vaegan.training import Trainer, TrainingConfig
+from pipeline.stages.train import model_config, training_config
+from vaegan.model.codes import Codes, kl_to_standard_normal, reparameterize
+from vaegan.model.config import ModelConfig
+from vaegan.model.networks import Decoder, Upsampling
+from vaegan.model.vae import DisentanglingVAE
+from vaegan.training import losses
+from vaegan.training.adversaries import Critic, Discriminator
+from vaegan.training.config import TrainingConfig
+from vaegan.training.trainer import Trainer
 
 ARCHIVES = Path("data/raw/MNIST/raw")
 ITERATIONS, ROUNDS = 20, 7

@@ -15,18 +15,18 @@ from matplotlib.figure import Figure
 
 from benchmarks.defaults import configured, in_own_store, trainer, wait_until_logged
 from benchmarks.measure import BEGUN, LATEST, Result
-from pipeline.artifacts import Dataset
-from pipeline.encode import encode_split
+from pipeline.artifacts.dataset import Dataset
 from pipeline.params import EvaluateParams
-from pipeline.train import run_training
+from pipeline.stages.encode import encode_split
+from pipeline.stages.train import run_training
 from vaegan.data import as_tensor
-from vaegan.evaluation.judge import Judge, look_at, train_judge
-from vaegan.evaluation.of_images import Arrays
+from vaegan.evaluation.classifier import Classifier, classify, train_classifier
+from vaegan.evaluation.images import Arrays
 from vaegan.evaluation.probes import PANEL, accuracy
-from vaegan.evaluation.transfer import cross_class_pairs, draw_all
-from vaegan.model import DisentanglingVAE
+from vaegan.evaluation.swaps import cross_class_pairs, draw_all
+from vaegan.model.vae import DisentanglingVAE
 from vaegan.rng import numpy_rng
-from vaegan.training import Report, Trainer
+from vaegan.training.trainer import Report, Trainer
 
 BEFORE, AFTER = 500, 1000  # steps between measurements, until all is reached and from then on
 # Of a reimplementation of Mathieu et al. (2016) with codes of 16 dimensions; swaps by its class
@@ -39,7 +39,7 @@ PUBLISHED = {
 
 
 def quality(
-    model: DisentanglingVAE, judge: Judge, dataset: Dataset, params: EvaluateParams
+    model: DisentanglingVAE, classifier: Classifier, dataset: Dataset, params: EvaluateParams
 ) -> dict[str, float]:
     """The metrics that were published, for a model as it is."""
     device = next(model.parameters()).device
@@ -62,7 +62,7 @@ def quality(
         as_tensor(test[f"{name}_mean"][rows], device)
         for name, rows in zip(("specified", "unspecified"), pairs, strict=True)
     )
-    seen = look_at(judge, draw_all(model.decode, s, style)).classes
+    seen = classify(classifier, draw_all(model.decode, s, style)).classes
     return {
         "specified/probe_accuracy": accuracy(linear(test["specified_mean"]), y_test),
         "leakage/sampled": accuracy(leak(z_test), y_test),
@@ -81,9 +81,11 @@ def reached(metrics: dict[str, float]) -> bool:
 class Measured(Trainer):
     """A trainer whose clock stands still after each report, while quality is measured."""
 
-    def start(self, judge: Judge, dataset: Dataset, params: EvaluateParams, idle: float) -> None:
+    def start(
+        self, classifier: Classifier, dataset: Dataset, params: EvaluateParams, idle: float
+    ) -> None:
         """Sets what to measure with, and how many seconds of the process do not count."""
-        self.judged_by, self.idle, self.rows = (judge, dataset, params), idle, list[dict]()
+        self.judged_by, self.idle, self.rows = (classifier, dataset, params), idle, list[dict]()
 
     def run(self) -> Iterator[Report]:
         """As the trainer's; after each report the stage's own work is timed, then all stands."""
@@ -131,10 +133,12 @@ def train_measured(device: str) -> list[dict[str, float]]:
     """Trains the default run to the end; returns steps, seconds and metrics, point by point."""
     params, dataset, where = configured(device)
     begun = time.time()
-    judge = train_judge(dataset.train, params.judge.steps, params.judge.seed, where)
+    classifier = train_classifier(
+        dataset.train, params.classifier.steps, params.classifier.seed, where
+    )
     idle = time.time() - begun
     measured = trainer(Measured, device)
-    measured.start(judge, dataset, params.evaluate, idle)
+    measured.start(classifier, dataset, params.evaluate, idle)
     with in_own_store(dataset, where) as (checkpoints, samples, training):
         run_training(measured, checkpoints, samples, training)
         measured.last()

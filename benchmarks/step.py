@@ -16,8 +16,8 @@ from torch import Tensor
 
 from benchmarks.defaults import configured, in_own_store, trainer, wait_until_logged
 from benchmarks.measure import Result
-from pipeline.train import run_training
-from vaegan.training import Report, Trainer
+from pipeline.stages.train import run_training
+from vaegan.training.trainer import Report, Trainer
 
 STEPS, ROUNDS, WARM_UP = 125, 12, 2
 

@@ -16,9 +16,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from benchmarks.defaults import configured
 from benchmarks.measure import Result
-from pipeline.artifacts import MODEL, read_codes
-from vaegan.embedding import standardise, tsne
-from vaegan.model import weights_digest
+from pipeline.artifacts.codes import read_codes
+from pipeline.artifacts.paths import MODEL
+from vaegan.figures.tsne import standardise, tsne
+from vaegan.model.vae import weights_digest
 
 NEIGHBOURS = 10
 TRAINING_SETS = 2

@@ -1,6 +1,6 @@
 """The parameters of the pipeline: models of ``params.yaml``, and its only reader.
 
-``python -m pipeline.params`` checks the file and says so; ``--schema`` prints its JSON
+``python -m pipeline check`` checks the file and says so; ``--schema`` prints its JSON
 schema; ``--mark FILE`` writes a constant file for DVC's stage ``check``.
 """
 
@@ -206,8 +206,8 @@ class EncodeParams(Section):
     """CPU threads."""
 
 
-class JudgeParams(Section):
-    """How to train the judge, a classifier of real images by which drawn ones are judged."""
+class ClassifierParams(Section):
+    """How to train the classifier, a classifier of real images by which drawn ones are judged."""
 
     seed: Seed
     """Seed of its weights and batches."""
@@ -281,7 +281,7 @@ class Params(Section):
     model: ModelParams
     train: TrainParams
     encode: EncodeParams
-    judge: JudgeParams
+    classifier: ClassifierParams
     evaluate: EvaluateParams
     visualize: VisualizeParams
 
@@ -382,7 +382,7 @@ def flat(params: BaseModel, prefix: str = "") -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns 0, or 1 after one line per fault on standard error."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.params", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipeline check", description=__doc__)
     parser.add_argument("--schema", action="store_true", help="print the JSON schema and stop")
     parser.add_argument("--mark", type=Path, metavar="FILE", help="write a constant file if valid")
     options = parser.parse_args(arguments)

@@ -6,9 +6,8 @@ import torch
 
 import pipeline  # noqa: F401  (sets telemetry off before MLflow is imported anywhere)
 from vaegan.data import LabelledImages
-from vaegan.losses import ObjectiveWeights
-from vaegan.networks import CodeConfig, ModelConfig
-from vaegan.training import TrainingConfig
+from vaegan.model.config import CodeConfig, ModelConfig
+from vaegan.training.config import ObjectiveWeights, TrainingConfig
 
 SIZE = 16
 CLASSES = 4

@@ -7,16 +7,17 @@ import time
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset
+from torch.utils import data as torch_data
 
 from benchmarks import __main__ as bench
 from benchmarks import growth, overhead, plain, quality, step
 from benchmarks.measure import Memory, Result, side_by_side
-from pipeline import artifacts, sources
-from vaegan import losses
-from vaegan.networks import CodeConfig
+from pipeline.artifacts.dataset import Dataset
+from pipeline.data import sources
+from vaegan.model.config import CodeConfig
 from vaegan.rng import numpy_rng, torch_rng
-from vaegan.training import Trainer
+from vaegan.training import losses
+from vaegan.training.trainer import Trainer
 
 
 def test_a_target_is_met_on_its_bound_and_missed_beyond():
@@ -98,7 +99,7 @@ def test_the_floor_passes_through_every_network_and_changes_nothing(
     assert all(torch.equal(value, trainer.state()[key]) for key, value in state.items())
 
 
-class Fixed(Dataset):
+class Fixed(torch_data.Dataset):
     """Stands in for the loader's images where a test hands over its own batch."""
 
     def __len__(self) -> int:
@@ -218,7 +219,7 @@ def test_the_plain_networks_are_laid_out_as_torch_does(model_config, training_co
 
 def test_larger_sets_hold_the_images_and_small_changes_of_them(tmp_path, bars, monkeypatch):
     monkeypatch.setattr(growth, "CHUNK", 64)
-    data = artifacts.Dataset({"train": bars, "test": bars}, {})
+    data = Dataset({"train": bars, "test": bars}, {})
     resources = growth.write_archives(data, 3, tmp_path / "archives")
     assert [file for file, _ in resources] == [
         file for file, _ in sources.ARCHIVED["mnist"].resources

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import frontier
-from pipeline.artifacts import Split
-from pipeline.prepare import hold_out
-from vaegan.evaluation.judge import train_judge
-from vaegan.training import Trainer
+from pipeline.artifacts.dataset import Split
+from pipeline.stages.prepare import hold_out
+from vaegan.evaluation.classifier import train_classifier
+from vaegan.training.trainer import Trainer
 
 
 def test_held_out_images_are_those_that_prepare_would_hold_out(bars, monkeypatch):
@@ -26,8 +26,8 @@ def test_a_point_has_what_is_traded_and_the_figure_has_a_line_per_divergence(
     config = dataclasses.replace(training_config, steps=4)
     trainer = Trainer(model_config, config, bars)
     list(trainer.run())
-    judge = train_judge(bars, steps=5, seed=0)
-    found = frontier.measured(trainer.model.eval(), judge, bars, bars)
+    classifier = train_classifier(bars, steps=5, seed=0)
+    found = frontier.measured(trainer.model.eval(), classifier, bars, bars)
     assert set(found) == {
         "leakage/mean",
         "swap/style_kept_slant",

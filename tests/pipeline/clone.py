@@ -23,14 +23,14 @@ SMALL = {
     "train.transport.steps": 20,
     "train.transport.changes": 4,
     "model.transport.hidden": 8,
-    "judge.steps": 30,
-    "judge.threads": 1,
+    "classifier.steps": 30,
+    "classifier.threads": 1,
     "evaluate.swaps": 200,
     "evaluate.threads": 1,
     "visualize.tsne_images": 60,
     "visualize.threads": 1,
 }
-STAGES = ("check", "prepare", "train", "encode", "judge", "evaluate", "visualize")
+STAGES = ("check", "prepare", "train", "encode", "classifier", "evaluate", "visualize")
 
 
 class Clone:

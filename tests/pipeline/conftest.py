@@ -4,9 +4,10 @@ import mlflow
 import pytest
 import torch
 
-from pipeline import artifacts
+from pipeline.artifacts.dataset import Split, write_dataset
+from pipeline.artifacts.paths import MODEL
 from pipeline.params import Params, load_params
-from vaegan.model import DisentanglingVAE
+from vaegan.model.vae import DisentanglingVAE
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
@@ -18,10 +19,10 @@ def workspace(tmp_path, monkeypatch, bars, model_config):
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     about = {"name": "bars", "class_names": list("abcd"), "url": "https://example.org/bars"}
-    bars_split = artifacts.Split.of(bars)
-    artifacts.write_dataset({"train": bars_split, "test": bars_split}, about)
+    bars_split = Split.of(bars)
+    write_dataset({"train": bars_split, "test": bars_split}, about)
     torch.manual_seed(0)
-    DisentanglingVAE(model_config).eval().save(artifacts.MODEL, {"params": {"train.lr": 0.1}})
+    DisentanglingVAE(model_config).eval().save(MODEL, {"params": {"train.lr": 0.1}})
     before = mlflow.get_tracking_uri()
     yield tmp_path
     while mlflow.active_run():

@@ -76,7 +76,7 @@ def test_stages_never_import_stages():
 
 def test_every_section_is_declared_by_the_stage_that_reads_it():
     read = {"prepare": {"prepare"}, "train": {"model", "train"}} | {
-        stage: {stage} for stage in ("encode", "judge", "evaluate", "visualize")
+        stage: {stage} for stage in ("encode", "classifier", "evaluate", "visualize")
     }
     for stage, sections in read.items():
         assert set(STAGES[stage]["params"]) == sections

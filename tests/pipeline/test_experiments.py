@@ -12,7 +12,7 @@ import pytest
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from tests.pipeline.clone import STAGES, Clone, small_clone
-from vaegan.model import weights_digest
+from vaegan.model.vae import weights_digest
 
 RATES = (1e-4, 2e-4, 3e-4, 5e-4)
 
@@ -87,12 +87,12 @@ def test_an_experiment_in_a_temporary_copy_is_tracked_in_the_users_store(clone):
 
 
 def test_experiments_are_compared_in_one_table(clone):
-    printed = clone.run("python", "-m", "pipeline.compare", "--record", "runs.csv")
+    printed = clone.run("python", "-m", "pipeline", "compare", "--record", "runs.csv")
     table = printed[printed.index("| what was changed") :]
     assert "| default | 1 |" in table
     for rate in RATES:
         assert f"| train.lr={rate}" in table
-    again = clone.run("python", "-m", "pipeline.compare", "--recorded", "runs.csv")
+    again = clone.run("python", "-m", "pipeline", "compare", "--recorded", "runs.csv")
     assert again.strip().endswith(table.strip())
     assert len(pd.read_csv(clone.folder / "runs.csv")) == 6
     (clone.folder / "runs.csv").unlink()
@@ -104,7 +104,7 @@ def test_experiments_are_compared_in_one_table(clone):
 
 
 def test_a_version_is_made_again_from_its_commit_and_every_output_agrees(clone):
-    printed = clone.run("python", "-m", "pipeline.reproduce", "--version", "1")
+    printed = clone.run("python", "-m", "pipeline", "reproduce", "--version", "1")
     assert "version 1: 9 of 9 recorded outputs agree" in printed
     assert printed.count(" agrees") == 9
     assert "reproduce-" not in clone.run("git", "worktree", "list")
@@ -116,7 +116,7 @@ def test_a_version_of_a_changed_tree_is_made_again_and_a_tampered_record_shows(c
     (version,) = client.search_model_versions(f"run_id = '{run.info.run_id}'")
     client.set_model_version_tag("vaegan", version.version, "sha256.codes", "0" * 64)
     printed = clone.run(
-        "python", "-m", "pipeline.reproduce", "--version", str(version.version), fails=True
+        "python", "-m", "pipeline", "reproduce", "--version", str(version.version), fails=True
     )
     assert f"version {version.version}: 8 of 9 recorded outputs agree" in printed
     (line,) = [line for line in printed.splitlines() if "DIFFERS" in line]
@@ -128,7 +128,7 @@ def test_a_version_of_a_changed_tree_is_made_again_and_a_tampered_record_shows(c
     [("99", "--version: got 99, expected a version of vaegan"), ("x", "--version: got x")],
 )
 def test_a_version_that_is_not_there_is_told(clone, number, message):
-    printed = clone.run("python", "-m", "pipeline.reproduce", "--version", number, fails=True)
+    printed = clone.run("python", "-m", "pipeline", "reproduce", "--version", number, fails=True)
     assert f"error: {message}" in printed
 
 

@@ -14,11 +14,13 @@ import torch
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
-from pipeline import artifacts, encode, evaluate, store, train, visualize
-from pipeline.files import tree_digest, write_array, write_json
+from pipeline.artifacts.files import tree_digest, write_array, write_json
+from pipeline.artifacts.paths import METRICS, MODEL, PREPARED
+from pipeline.stages import encode, evaluate, train, visualize
+from pipeline.tracking import store
 from tests.pipeline.conftest import SHIPPED
-from vaegan import losses, transport_fit
-from vaegan.model import DisentanglingVAE
+from vaegan.model.vae import DisentanglingVAE
+from vaegan.training import losses, transport_fit
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -77,32 +79,32 @@ def flip(path: Path, place: int = -5) -> None:
 @pytest.mark.parametrize("harm", ["truncated", "one flipped bit"])
 @pytest.mark.parametrize("stage", [train, encode, visualize])
 def test_a_damaged_array_stops_whatever_stage_reads_it(folder, capsys, stage, harm):
-    path = artifacts.PREPARED / "train/images.npy"
+    path = PREPARED / "train/images.npy"
     if harm == "truncated":
         path.write_bytes(path.read_bytes()[:-100])
     else:
         flip(path)
-    before = tree_digest(artifacts.MODEL)
+    before = tree_digest(MODEL)
     line = refused(capsys, stage.main)
     assert "data/prepared/train/images.npy is" in line
-    assert tree_digest(artifacts.MODEL) == before
+    assert tree_digest(MODEL) == before
     assert not Path("mlflow.db").exists()  # before anything was tracked
 
 
 @pytest.mark.parametrize("stage", [encode, evaluate, visualize])
 def test_a_damaged_model_stops_whatever_stage_reads_it(folder, capsys, stage):
-    flip(artifacts.MODEL / "weights.safetensors")
+    flip(MODEL / "weights.safetensors")
     assert "weights.safetensors is damaged, or of another model" in refused(capsys, stage.main)
-    assert not artifacts.METRICS.exists()
+    assert not METRICS.exists()
 
 
 @pytest.mark.parametrize("stage", [evaluate, visualize])
 def test_codes_of_another_model_are_not_taken_for_this_ones(folder, capsys, stage, model_config):
     assert encode.main() == 0
     torch.manual_seed(1)
-    DisentanglingVAE(model_config).eval().save(artifacts.MODEL, {"params": {}})
+    DisentanglingVAE(model_config).eval().save(MODEL, {"params": {}})
     assert "holds codes of the model" in refused(capsys, stage.main)
-    assert not artifacts.METRICS.exists()
+    assert not METRICS.exists()
 
 
 def test_a_loss_that_is_not_finite_stops_at_its_step_and_names_the_term(
@@ -115,9 +117,9 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_and_names_the_term(
         return true(drawn, images) * (float("nan") if len(calls) == 7 else 1.0)
 
     monkeypatch.setattr(losses, "reconstruction_loss", nan_at_the_seventh)
-    before = tree_digest(artifacts.MODEL)
+    before = tree_digest(MODEL)
     assert refused(capsys, train.main) == "error: partner_loss is nan at step 7"
-    assert tree_digest(artifacts.MODEL) == before
+    assert tree_digest(MODEL) == before
     (kept,) = Path(".checkpoints").rglob("*.safetensors")  # the last good one
     assert kept.name.startswith("000000004-")
     run = MlflowClient().search_runs([store.connect()])[0]
@@ -128,13 +130,13 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_and_names_the_term(
 
 def test_a_server_that_is_not_there_is_told_before_a_step_is_trained(folder, capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    before = tree_digest(artifacts.MODEL)
+    before = tree_digest(MODEL)
     capsys.readouterr()
     assert train.main() == 1
     said = capsys.readouterr()
     assert "MLFLOW_TRACKING_URI: the tracking server http://127.0.0.1:9 does not answer" in said.err
     assert "step " not in said.out
-    assert tree_digest(artifacts.MODEL) == before
+    assert tree_digest(MODEL) == before
 
 
 def own_process(command: list[str], most: int | None = None) -> subprocess.CompletedProcess:
@@ -156,17 +158,19 @@ def own_process(command: list[str], most: int | None = None) -> subprocess.Compl
 
 
 def test_a_disk_that_is_full_while_arrays_are_written_leaves_the_old_ones(folder):
-    before = tree_digest(artifacts.PREPARED)
-    done = own_process(["-m", "pipeline.prepare"], 1_000_000)  # the images are 1,437 of 784 bytes
+    before = tree_digest(PREPARED)
+    done = own_process(
+        ["-m", "pipeline", "prepare"], 1_000_000
+    )  # the images are 1,437 of 784 bytes
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: [Errno 27] File too large")
-    assert tree_digest(artifacts.PREPARED) == before
+    assert tree_digest(PREPARED) == before
     assert not list(Path().rglob("*.part"))
 
 
 STOPPED = """
 import sys
-from pipeline import train
+from pipeline.stages import train
 def stop(*_):
     raise OSError(5, "stopped here")
 train.sample_grid = stop
@@ -177,20 +181,20 @@ sys.exit(train.main())
 def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before(folder):
     set_params({"model.base_channels": 32})  # its checkpoints are larger than MLflow's database
     assert "stopped here" in own_process(["-c", STOPPED]).stderr
-    before = tree_digest(artifacts.MODEL)
+    before = tree_digest(MODEL)
     (first,) = Path(".checkpoints").rglob("*.safetensors")
     content = first.read_bytes()
-    done = own_process(["-m", "pipeline.train"], len(content) - 1000)
+    done = own_process(["-m", "pipeline", "train"], len(content) - 1000)
     assert done.returncode == 1
     assert "going on from the checkpoint at step 4" in done.stdout
     assert "error: [Errno 27] File too large" in done.stderr
-    assert tree_digest(artifacts.MODEL) == before
+    assert tree_digest(MODEL) == before
     assert first.read_bytes() == content
     assert [path.name for path in Path(".checkpoints").rglob("*.*")] == [first.name]
     (run,) = mlflow.search_runs([store.connect()], output_format="list")
     assert run.info.status == "FAILED"
     assert "File too large" in run.data.tags["failure"]
-    done = own_process(["-m", "pipeline.train"])  # with room again it goes on from there
+    done = own_process(["-m", "pipeline", "train"])  # with room again it goes on from there
     assert done.returncode == 0
     assert "going on from the checkpoint at step 4" in done.stdout
 
@@ -199,7 +203,7 @@ def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before
 def test_a_disk_that_is_full_while_the_model_is_written_leaves_the_old_one(
     folder, capsys, monkeypatch, name
 ):
-    before = tree_digest(artifacts.MODEL)
+    before = tree_digest(MODEL)
     for method in ("write_bytes", "write_text"):
         write = getattr(Path, method)
 
@@ -210,7 +214,7 @@ def test_a_disk_that_is_full_while_the_model_is_written_leaves_the_old_one(
 
         monkeypatch.setattr(Path, method, full)
     assert "No space left on device" in refused(capsys, train.main)
-    assert tree_digest(artifacts.MODEL) == before
+    assert tree_digest(MODEL) == before
     assert not list(Path().rglob("*.part"))
     monkeypatch.undo()
     os.chdir(folder)
@@ -250,7 +254,7 @@ def test_a_pickle_in_the_place_of_a_file_is_refused_and_never_run(folder, capsys
 
 
 def test_objects_in_an_array_are_refused_and_never_run(folder, capsys):
-    path = artifacts.PREPARED / "train/labels.npy"
+    path = PREPARED / "train/labels.npy"
     np.save(path, np.array([Canary()], dtype=object), allow_pickle=True)
     assert "labels.npy" in refused(capsys, train.main)
     assert not Path("canary").exists()
@@ -278,7 +282,7 @@ def test_a_pickle_in_the_place_of_a_checkpoint_is_named_and_passed_over(folder, 
 
 def test_metrics_of_another_model_are_not_logged_into_this_ones_run(folder, capsys):
     assert encode.main() == 0
-    write_json(artifacts.METRICS, {"model/digest": "of another", "verdict": "sound"})
+    write_json(METRICS, {"model/digest": "of another", "verdict": "sound"})
     line = refused(capsys, visualize.main)
     assert "reports/metrics.json is of the model of another, expected those of" in line
 
@@ -294,7 +298,7 @@ def test_a_transport_whose_loss_is_not_finite_stops_at_its_step_and_says_so(
 
 AUDITED = """
 import sys
-from pipeline import {stage}
+from pipeline.stages import {stage}
 def forbid(event, arguments):
     if event == "pickle.find_class":
         raise RuntimeError(f"unpickled {{arguments}}")
@@ -305,9 +309,9 @@ sys.exit({stage}.main())
 
 def test_no_stage_unpickles_anything_and_none_writes_a_pickle(folder):
     set_params({"visualize.tsne_images": 60, "evaluate.swaps": 200, "prepare.dataset": "digits",
-                "judge.steps": 20, "judge.threads": 1})  # fmt: skip
+                "classifier.steps": 20, "classifier.threads": 1})  # fmt: skip
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
-    for stage in ("prepare", "train", "encode", "judge", "evaluate", "visualize"):
+    for stage in ("prepare", "train", "encode", "classifier", "evaluate", "visualize"):
         done = subprocess.run(
             [sys.executable, "-c", AUDITED.format(stage=stage)],
             env=kept | {"PYTHONPATH": str(ROOT)},
@@ -318,7 +322,7 @@ def test_no_stage_unpickles_anything_and_none_writes_a_pickle(folder):
         assert done.returncode == 0, (stage, done.stderr[-2000:])
     written = [
         path
-        for place in ("data", "models", "judge", "codes", "reports", "mlruns", ".checkpoints")
+        for place in ("data", "models", "classifier", "codes", "reports", "mlruns", ".checkpoints")
         for path in Path(place).rglob("*")
         if path.is_file()
     ]
@@ -345,7 +349,7 @@ def test_no_stage_unpickles_anything_and_none_writes_a_pickle(folder):
 
 LOADED = """
 import sys
-from pipeline import registry, store
+from pipeline.tracking import registry, store
 def forbid(event, arguments):
     if event == "pickle.find_class":
         raise RuntimeError(f"unpickled {arguments}")
@@ -358,5 +362,5 @@ assert model.predict(np.zeros((1, 1, 28, 28), np.float32)).shape == (1, 1, 28, 2
 
 
 def test_a_description_without_its_arrays_is_one_line(folder, capsys):
-    write_array(artifacts.PREPARED / "test/images.npy", np.zeros((2, 1, 16, 16), np.uint8))
+    write_array(PREPARED / "test/images.npy", np.zeros((2, 1, 16, 16), np.uint8))
     assert "test/images.npy is damaged" in refused(capsys, encode.main)

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.files import tree_digest
+from pipeline.artifacts.files import tree_digest
 from tests.pipeline.clone import STAGES, Clone, small_clone
-from vaegan.model import weights_digest
+from vaegan.model.vae import weights_digest
 
 FIGURES = {
     "reconstructions",
@@ -52,11 +52,11 @@ def test_every_output_is_there(clone):
         "leakage/unseen",
         "swap/sampled_identity_accuracy",
         "control/permuted",
-        "judge/accuracy",
+        "classifier/accuracy",
     ):
         assert 0 <= metrics[key] <= 1, key
-    judge = json.loads((clone.folder / "judge/judge.json").read_text())
-    assert metrics["judge/digest"] == judge["weights_sha256"]
+    described = json.loads((clone.folder / "classifier/classifier.json").read_text())
+    assert metrics["classifier/digest"] == described["weights_sha256"]
     figures = {path.stem for path in (clone.folder / "reports/figures").glob("*.png")}
     assert figures == FIGURES
     curves = pd.read_csv(clone.folder / "reports/curves.csv")

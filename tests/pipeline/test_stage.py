@@ -5,13 +5,14 @@ import pytest
 import torch
 from mlflow.exceptions import MlflowException
 
-from pipeline.artifacts import CODE_ARRAYS, ArtifactError
-from pipeline.encode import encode_split
+from pipeline.artifacts.codes import CODE_ARRAYS
+from pipeline.artifacts.files import ArtifactError
 from pipeline.stage import run_stage
-from pipeline.train import sample_grid
-from pipeline.visualize import style_sources
+from pipeline.stages.encode import encode_split
+from pipeline.stages.train import sample_grid
+from pipeline.stages.visualize import style_sources
 from vaegan.data import to_unit_range
-from vaegan.model import DisentanglingVAE
+from vaegan.model.vae import DisentanglingVAE
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 

@@ -2,14 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from vaegan.data import (
-    LabelledImages,
-    PairSampler,
-    first_per_class,
-    stratified_subset,
-    to_unit_range,
-)
+from vaegan.data import LabelledImages, first_per_class, stratified_subset, to_unit_range
 from vaegan.rng import torch_rng
+from vaegan.training.pairs import PairSampler
 
 
 @pytest.mark.parametrize(

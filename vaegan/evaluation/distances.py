@@ -1,4 +1,4 @@
-"""How far a set of images is from a set of real ones, in the features of the pipeline's judge.
+"""How far a set of images is from a set of real ones, in the features of the pipeline's classifier.
 
 These are not the Inception distances (FID, KID) of other reports, and do not compare with
 them: features of another network are other numbers. Read them beside the distance between two

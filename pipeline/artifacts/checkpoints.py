@@ -1,0 +1,91 @@
+"""Checkpoints of a training under way, kept below the user's repository.
+
+They are keyed by what determines the training, so another training never takes them
+up, and lie outside DVC's outputs, which DVC deletes before it runs a stage.
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from pipeline.artifacts.files import sha256, whole_file
+from pipeline.artifacts.paths import repository
+
+KEPT = 2  # the newest, and the one before it should the newest be damaged
+
+
+def training_key(determinants: dict[str, Any], code: list[Path]) -> str:
+    """A digest of all that determines the result of a training.
+
+    Args:
+        determinants: Parameters, digests of the data, versions: JSON values.
+        code: Source files.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    text = json.dumps(determinants, sort_keys=True) + "".join(sha256(file) for file in code)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Checkpoints:
+    """The checkpoints of one training.
+
+    Args:
+        key: From :func:`training_key`.
+        root: Folder of all checkpoints; below the user's repository by default.
+    """
+
+    def __init__(self, key: str, root: Path | None = None) -> None:
+        self.key = key
+        self.folder = (root or repository() / ".checkpoints") / key
+
+    def save(self, step: int, state: dict[str, Tensor], curves: list[dict[str, float]]) -> None:
+        """Writes a checkpoint, its digest in its name, and drops all but the last two.
+
+        Args:
+            step: Steps done.
+            state: From ``Trainer.state``.
+            curves: The rows of the loss curves so far.
+        """
+        content = safetensors.torch.save(state, metadata={"curves": json.dumps(curves)})
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        path = self.folder / f"{step:09d}-{digest}.safetensors"
+        try:
+            self._write(path, content)
+        except FileNotFoundError:  # the same training in another process ended, and cleared
+            self._write(path, content)
+        for old in self._files()[KEPT:]:
+            old.unlink(missing_ok=True)  # the same training in another process took it
+
+    def _write(self, path: Path, content: bytes) -> None:
+        with whole_file(path) as part:
+            part.write_bytes(content)
+
+    def newest(self) -> tuple[dict[str, Tensor], list[dict[str, float]]] | None:
+        """State and curves of the newest checkpoint that is whole; None where there is none.
+
+        A damaged one is named on standard error, and the one before it taken.
+        """
+        for file in self._files():
+            if sha256(file).startswith(file.stem.split("-")[-1]):
+                with safetensors.safe_open(file, framework="pt") as content:
+                    state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (no dict)
+                    return state, json.loads(content.metadata()["curves"])
+            print(f"{file} is damaged (its SHA-256 differs); not used", file=sys.stderr)
+        return None
+
+    def clear(self) -> None:
+        """Removes the checkpoints of this training."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _files(self) -> list[Path]:
+        """Newest first."""
+        return sorted(self.folder.glob("*.safetensors"), reverse=True)

@@ -1,0 +1,32 @@
+"""The loss curves on disk."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.artifacts.files import ArtifactError, whole_file
+from pipeline.artifacts.paths import CURVES
+
+if TYPE_CHECKING:  # every stage imports this module, few need these two: a second to start
+    import pandas as pd
+
+
+def write_curves(curves: "pd.DataFrame", path: Path = CURVES) -> None:
+    """Writes the loss curves: a column ``step`` and one per metric, a row per report."""
+    with whole_file(path) as part:
+        curves.to_csv(part, index=False)
+
+
+def read_curves(path: Path = CURVES) -> "pd.DataFrame":
+    """Reads what :func:`write_curves` wrote.
+
+    Raises:
+        ArtifactError: the file is missing or not a table.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path} is missing: run the stage train") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ArtifactError(f"{path} is not a table: {error}") from error

@@ -1,0 +1,69 @@
+"""Stage encode: the posteriors of both codes of every image."""
+
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from pipeline.artifacts.codes import write_codes
+from pipeline.artifacts.dataset import Dataset, read_dataset
+from pipeline.artifacts.paths import CODES, MODEL
+from pipeline.params import EncodeParams
+from pipeline.stage import run_stage
+from pipeline.tracking import runs as tracking
+from vaegan.data import LabelledImages, as_tensor, to_unit_range
+from vaegan.devices import configure_torch, resolve_device, to_channels_last
+from vaegan.model.vae import DisentanglingVAE, weights_digest
+
+
+def encode_split(
+    model: DisentanglingVAE, data: LabelledImages, batch_size: int, device: torch.device
+) -> Iterator[dict[str, np.ndarray]]:
+    """Posterior mean and standard deviation of both codes of every image, batch by batch.
+
+    Args:
+        model: In eval mode, on ``device``.
+        data: N images.
+        batch_size: Images per pass, and in memory at a time.
+        device: Where to encode.
+
+    Yields:
+        For each B images, in their order, float32 (B, D) per code and moment, and int64 (B,)
+        labels; the names are those of ``artifacts.CODE_ARRAYS``. Deviations of a code that is
+        not variational are 0.
+    """
+    for start in range(0, len(data), batch_size):
+        rows = slice(start, start + batch_size)
+        with torch.inference_mode():
+            images = to_unit_range(as_tensor(data.images[rows], device))
+            codes = model.encode(images.contiguous(memory_format=torch.channels_last))
+            arrays = {
+                f"{name}_{moment}": getattr(getattr(codes, name), moment).cpu().numpy()
+                for name in ("specified", "unspecified")
+                for moment in ("mean", "std")
+            }
+        yield arrays | {"labels": data.labels[rows]}
+
+
+def encode(dataset: Dataset, params: EncodeParams) -> None:
+    """Writes ``codes/``."""
+    configure_torch(params.threads)
+    device = resolve_device(params.device)
+    model = to_channels_last(DisentanglingVAE.load(MODEL, device))
+    digest = weights_digest(MODEL)
+    with tracking.model_run(dataset, params, "encode"):
+        for split, data in dataset.splits.items():
+            batches = encode_split(model, data, params.batch_size, device)
+            write_codes(split, batches, len(data), digest)
+            print(f"encoded {len(data)} {split} images of {dataset.name}")
+        tracking.log_outputs(CODES)
+
+
+def main() -> int:
+    """The stage; returns its exit status."""
+    return run_stage(lambda params: encode(read_dataset(), params.encode))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

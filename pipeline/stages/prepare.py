@@ -1,0 +1,141 @@
+"""Stage ``prepare``: the data set named in ``params.yaml`` as arrays that can be memory-mapped.
+
+``python -m pipeline prepare`` writes ``data/prepared``. Archives are looked for in, and
+downloaded to, ``data/raw`` of the user's own repository.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.artifacts.dataset import Dataset, read_dataset, write_dataset
+from pipeline.artifacts.paths import PREPARED, repository
+from pipeline.data.sources import (
+    ARCHIVED,
+    Splits,
+    UnavailableError,
+    load_archives,
+    load_embedded_digits,
+)
+from pipeline.params import PrepareParams
+from pipeline.stage import run_stage
+from vaegan.data import stratified_subset
+from vaegan.rng import numpy_rng
+
+RAW = Path("data/raw")
+VALIDATION = 0, "validation"  # seed and purpose of the choice of held-out images
+
+NUMERALS = [str(numeral) for numeral in range(10)]
+ABOUT: dict[str, dict[str, Any]] = {
+    "mnist": {
+        "class_names": NUMERALS,
+        "source": "MNIST by Yann LeCun, Corinna Cortes and Christopher J.C. Burges",
+        "url": "http://yann.lecun.com/exdb/mnist/",
+        "licence": "CC BY-SA 3.0",
+    },
+    "fashion_mnist": {
+        "class_names": ARCHIVED["fashion_mnist"].classes,
+        "source": "Fashion-MNIST by Han Xiao, Kashif Rasul and Roland Vollgraf, Zalando",
+        "url": "https://github.com/zalandoresearch/fashion-mnist",
+        "licence": "MIT",
+    },
+    "kmnist": {
+        "class_names": ARCHIVED["kmnist"].classes,
+        "source": "KMNIST Dataset created by ROIS-DS CODH, adapted from the Kuzushiji Dataset "
+        "created by NIJL and others",
+        "url": "http://codh.rois.ac.jp/kmnist/",
+        "licence": "CC BY-SA 4.0",
+    },
+    "digits": {
+        "class_names": NUMERALS,
+        "source": "test set of Optical Recognition of Handwritten Digits by E. Alpaydin and "
+        "C. Kaynak, as embedded in scikit-learn; resized from 8x8 to 28x28 pixels",
+        "url": "https://doi.org/10.24432/C50P49",
+        "licence": "CC BY 4.0",
+    },
+}
+
+
+def prepare(params: PrepareParams, raw: Path, folder: Path = PREPARED) -> Dataset:
+    """Writes the data set, or the fallback where it is not to be had, and opens it.
+
+    Args:
+        params: Which data set, and what else.
+        raw: Folder of the archives, in torchvision's layout.
+        folder: Where to; untouched if the images are not to be had.
+
+    Raises:
+        ArchiveError: an archive on disk has a wrong checksum.
+        UnavailableError: archives are missing, no mirror gave them, and there is no fallback.
+    """
+    with tempfile.TemporaryDirectory(prefix="prepare-") as work:
+        name, splits = _load(params, raw, Path(work))
+        splits = hold_out(splits, params.validation_size)
+        archives = dict(ARCHIVED[name].resources) if name in ARCHIVED else {}
+        about = {"name": name, "requested": params.dataset, **ABOUT[name], "archives": archives}
+        write_dataset(splits, about, folder)
+    return read_dataset(folder)
+
+
+def hold_out(splits: Splits, size: int) -> Splits:
+    """Moves ``size`` training images, classes in their own proportions, to "validation".
+
+    Always the same ones, so that all that is chosen by them is chosen by the same.
+
+    Raises:
+        ValueError: that would leave no image to train on.
+    """
+    if not size:
+        return splits
+    train = splits["train"]
+    if size >= len(train.labels):
+        raise ValueError(
+            f"prepare.validation_size: got {size}, expected fewer than the "
+            f"{len(train.labels)} training images"
+        )
+    held_out = np.zeros(len(train.labels), bool)
+    held_out[stratified_subset(train.labels, size, numpy_rng(*VALIDATION))] = True
+    return {
+        "train": train.only(~held_out),
+        "validation": train.only(held_out),
+        "test": splits["test"],
+    }
+
+
+def _load(params: PrepareParams, raw: Path, work: Path) -> tuple[str, Splits]:
+    """The images, read from ``work``, and the name of the data set that they really are of."""
+    if params.dataset == "digits":
+        return "digits", load_embedded_digits()
+    try:
+        return params.dataset, load_archives(params.dataset, raw, work, params.download_timeout)
+    except UnavailableError as error:
+        if params.fallback == "none":
+            raise UnavailableError(
+                f"{error}: put them there, or set prepare.fallback: digits in params.yaml"
+            ) from error
+        print(
+            f"WARNING: going on with digits, scikit-learn's 1,797 images, in place of "
+            f"{params.dataset}: {error}. To use {params.dataset}, put them there and run: "
+            "make refetch",
+            file=sys.stderr,
+        )
+        return "digits", load_embedded_digits()
+
+
+def main() -> int:
+    """The stage; returns its exit status."""
+    return run_stage(lambda params: _main(params.prepare))
+
+
+def _main(params: PrepareParams) -> None:
+    dataset = prepare(params, repository() / RAW)
+    shape = "x".join(map(str, dataset.train.image_shape))
+    counts = ", ".join(f"{len(data)} {split}" for split, data in dataset.splits.items())
+    print(f"{PREPARED}: {dataset.name}, images of {shape}: {counts}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from pipeline.artifacts.codes import CODE_ARRAYS, read_codes, write_codes
+from pipeline.artifacts.curves import read_curves, write_curves
+from pipeline.artifacts.dataset import Split, read_dataset, write_dataset
+from pipeline.artifacts.figures import write_figure
+from pipeline.artifacts.files import ArtifactError, sha256, write_array
+from pipeline.artifacts.paths import SWAPS, repository
+from pipeline.artifacts.reports import read_swaps, write_swaps
+from vaegan.data import LabelledImages
+
+
+def dataset(tmp_path, bars: LabelledImages) -> None:
+    about = {"name": "bars", "class_names": list("abcd")}
+    splits = {
+        "train": Split.of(LabelledImages(bars.images[:200], bars.labels[:200], 4)),
+        "test": Split.of(LabelledImages(bars.images[200:], bars.labels[200:], 4)),
+    }
+    write_dataset(splits, about, tmp_path)
+
+
+def test_a_data_set_comes_back_memory_mapped_with_its_name_and_digests(tmp_path, bars):
+    dataset(tmp_path, bars)
+    read = read_dataset(tmp_path)
+    assert read.name == "bars"
+    assert isinstance(read.train.images, np.memmap)
+    assert np.array_equal(read.train.images, bars.images[:200])
+    assert np.array_equal(read.test.labels, bars.labels[200:])
+    described = json.loads((tmp_path / "dataset.json").read_text())["splits"]["train"]
+    assert described["class_counts"] == np.bincount(bars.labels[:200]).tolist()
+    assert described["arrays"]["images"]["shape"] == [200, 1, 16, 16]
+    digest = sha256(tmp_path / "train/images.npy")
+    assert described["arrays"]["images"]["sha256"] == digest
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "train/images.npy", "test/labels.npy"])
+@pytest.mark.parametrize("harm", ["missing", "truncated", "one flipped bit"])
+def test_a_file_missing_or_damaged_is_named(tmp_path, bars, name, harm):
+    dataset(tmp_path, bars)
+    path = tmp_path / name
+    content = bytearray(path.read_bytes())
+    if harm == "missing":
+        path.unlink()
+    elif harm == "truncated":
+        path.write_bytes(content[:-10])
+    else:
+        content[-30 if path.suffix == ".json" else -5] ^= 1
+        path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=path.name):
+        read_dataset(tmp_path)
+
+
+def test_arrays_that_do_not_fit_together_are_refused(tmp_path, bars):
+    dataset(tmp_path, bars)
+    write_array(tmp_path / "test/labels.npy", bars.labels[:3])
+    description = json.loads((tmp_path / "dataset.json").read_text())
+    digest = sha256(tmp_path / "test/labels.npy")
+    description["splits"]["test"]["arrays"]["labels"]["sha256"] = digest
+    (tmp_path / "dataset.json").write_text(json.dumps(description))
+    with pytest.raises(ArtifactError, match=r"test: labels must be int64 \(56,\)"):
+        read_dataset(tmp_path)
+
+
+def code_batch(first: int, count: int) -> dict[str, np.ndarray]:
+    """Arrays whose rows count up from ``first``, each array its own hundred."""
+    rows = np.arange(first, first + count, dtype=np.float32)[:, None]
+    return {name: rows + 100 * i for i, name in enumerate(CODE_ARRAYS)}
+
+
+def test_codes_come_back_in_the_order_of_their_batches(tmp_path):
+    batches = [code_batch(0, 2), code_batch(2, 2), code_batch(4, 1)]
+    write_codes("train", iter(batches), 5, "this model", tmp_path)
+    read = read_codes("train", "this model", tmp_path)
+    for i, name in enumerate(CODE_ARRAYS):
+        assert read[name].dtype == np.float32
+        assert read[name][:, 0].tolist() == [100 * i + row for row in range(5)]
+    assert np.array_equal(np.load(tmp_path / "train/labels.npy"), read["labels"])
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        ([{"labels": np.zeros(3)}], "expected the arrays"),
+        ([code_batch(0, 2)], "got 2 rows, expected 3"),
+        ([code_batch(0, 2), code_batch(2, 2)], "row 2"),
+        ([code_batch(0, 2), {k: v[:, [0, 0]] for k, v in code_batch(2, 1).items()}], "row 2"),
+        ([code_batch(0, 2), {k: v.astype(int) for k, v in code_batch(2, 1).items()}], "int64"),
+    ],
+)
+def test_codes_that_do_not_make_up_the_split_leave_no_file(tmp_path, batches, message):
+    with pytest.raises(ValueError, match=message):
+        write_codes("train", iter(batches), 3, "this model", tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_codes_of_another_model_or_damaged_ones_are_refused(tmp_path):
+    write_codes("train", [code_batch(0, 5)], 5, "this model", tmp_path)
+    with pytest.raises(ArtifactError, match=r"codes of the model this model, expected .*another"):
+        read_codes("train", "another", tmp_path)
+    path = tmp_path / "train/specified_mean.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"specified_mean.npy is damaged: its SHA-256"):
+        read_codes("train", "this model", tmp_path)
+
+
+def test_curves_come_back_to_the_bit(tmp_path):
+    curves = pd.DataFrame({"step": [1, 2], "loss": [1 / 3, 1e-17]})
+    write_curves(curves, tmp_path / "c.csv")
+    assert read_curves(tmp_path / "c.csv").equals(curves)
+    with pytest.raises(ArtifactError, match="missing"):
+        read_curves(tmp_path / "d.csv")
+
+
+def test_the_same_figure_gives_the_same_bytes(tmp_path):
+    def figure() -> Figure:
+        figure = Figure()
+        figure.subplots().plot([1, 2])
+        return figure
+
+    paths = [write_figure(name, figure(), tmp_path) for name in ("a", "b")]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert paths[0].read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_repository_is_the_users_also_in_a_temporary_copy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    assert repository() == tmp_path.resolve()
+    (tmp_path / "user").mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "user"))
+    assert repository() == (tmp_path / "user").resolve()
+
+
+def test_swaps_come_back_by_kind_and_class(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    matrices = {"mean": np.array([[5, 1], [0, 7]]), "prior": np.array([[6, 0], [2, 5]])}
+    write_swaps(matrices, ["a, b", "c"])
+    read = read_swaps(["a, b", "c"])
+    assert {kind: matrix.tolist() for kind, matrix in read.items()} == {
+        kind: matrix.tolist() for kind, matrix in matrices.items()
+    }
+    SWAPS.write_text("style,asked\nmean,a\n")
+    with pytest.raises(ArtifactError, match="not a table of swaps"):
+        read_swaps(["a, b", "c"])
+    SWAPS.unlink()
+    with pytest.raises(ArtifactError, match="missing"):
+        read_swaps(["a", "b"])

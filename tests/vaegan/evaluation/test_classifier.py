@@ -1,0 +1,47 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vaegan.data import to_unit_range
+from vaegan.evaluation.classifier import Classifier, classify, train_classifier
+
+
+@pytest.fixture
+def classifier(bars) -> Classifier:
+    return train_classifier(bars, steps=60, seed=3)
+
+
+def test_the_judge_learns_real_images_and_repeats(classifier, bars):
+    again = train_classifier(bars, steps=60, seed=3)
+    images = to_unit_range(torch.from_numpy(bars.images))
+    assert (classify(classifier, images).classes == bars.labels).mean() > 0.9
+    assert torch.equal(classifier(images), again(images))
+    assert not classifier.training
+
+
+def test_features_and_classes_do_not_depend_on_the_batch(classifier, bars):
+    images = to_unit_range(torch.from_numpy(bars.images))
+    whole, parts = classify(classifier, images), classify(classifier, images, batch_size=100)
+    assert np.array_equal(whole.classes, parts.classes)
+    assert whole.features.shape == (256, 128)
+    np.testing.assert_allclose(whole.features, parts.features, atol=1e-5)
+    assert np.array_equal(whole.classes, classifier(images).argmax(dim=1).numpy())
+
+
+def test_a_saved_judge_comes_back_with_its_digest(classifier, bars, tmp_path):
+    classifier.save(tmp_path, {"test_accuracy": 0.99})
+    loaded, digest = Classifier.load(tmp_path)
+    images = to_unit_range(torch.from_numpy(bars.images[:8]))
+    torch.testing.assert_close(loaded(images), classifier(images))  # in another layout
+    assert digest == json.loads((tmp_path / "classifier.json").read_text())["weights_sha256"]
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "classifier.json"])
+def test_a_damaged_judge_is_refused_by_name(classifier, tmp_path, file):
+    classifier.save(tmp_path, {})
+    content = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(content[:-3])
+    with pytest.raises(ValueError, match=file):
+        Classifier.load(tmp_path)

@@ -1,0 +1,103 @@
+"""Numbers read from codes whose score is known."""
+
+import numpy as np
+import pytest
+
+from vaegan.evaluation import codes as of_codes
+from vaegan.evaluation import probes
+from vaegan.evaluation.codes import control_metrics, failed_controls, probe_metrics, rate_metrics
+
+QUICK = {name: probes.PANEL[name] for name in ("logistic", "quadratic", "perceptron-0")}
+# Standard error at chance: sqrt(.25 * .75 / 1000) = 0.014; four of them.
+NEAR_CHANCE = 0.25 + 4 * 0.014
+GOOD = {
+    "leakage/chance": 0.25,
+    "leakage/standard_error": 0.014,
+    "control/permuted": 0.25,
+    "control/label": 1.0,
+    "control/constant": 0.25,
+    "control/variance_from_mean": 0.26,
+    "control/variance_from_posterior": 0.95,
+    "swap/identity_accuracy": 0.95,
+    "swap/style_source_rate": 0.01,
+}
+
+
+@pytest.fixture(autouse=True)
+def _quick_panel(monkeypatch):
+    """Three of the probes."""
+
+    def leakage(*arguments):
+        return panel_leakage(*arguments[:5], QUICK)
+
+    panel_leakage = of_codes.leakage
+    monkeypatch.setattr(of_codes, "leakage", leakage)
+    monkeypatch.setattr(
+        of_codes, "unseen_leakage", lambda codes, labels, seed: 0.0 * len(codes) + 0.3
+    )
+
+
+def codes(count: int, seed: int, z_mean: float, z_std: float, own: float = 0.0):
+    """Codes: ``s`` is the class, ``z`` holds it times ``z_mean`` below noise ``z_std``.
+
+    The deviation of each image's own tells the class as well, times ``own``.
+    """
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(4, size=count)
+    one_hot = np.eye(4, dtype=np.float32)[labels]
+    noise = rng.standard_normal((count, 4)).astype(np.float32)
+    return {
+        "specified_mean": one_hot,
+        "specified_std": np.zeros_like(one_hot),
+        "unspecified_mean": z_mean * one_hot + 0.01 * noise,
+        "unspecified_std": z_std * (1 + own * one_hot),
+        "labels": labels,
+    }
+
+
+def test_a_class_below_the_noise_is_at_chance_in_samples_and_plain_in_means():
+    metrics, right = probe_metrics(codes(3000, 0, 0.1, 5.0), codes(1000, 1, 0.1, 5.0), 0, 60000)
+    assert metrics["specified/probe_accuracy"] == 1.0
+    assert metrics["specified/retrieval_map"] == pytest.approx(1.0)
+    assert metrics["leakage/mean"] > 0.99
+    assert metrics["leakage/mean_bits"] > 1.8  # of 2
+    assert metrics["leakage/sampled"] < NEAR_CHANCE
+    assert metrics["leakage/chance"] == pytest.approx(0.25, abs=4 * 0.014)
+    assert right["leakage/sampled"].mean() == metrics["leakage/sampled"]
+    # One variance for all tells nothing: what is read beside the mean is the mean.
+    assert metrics["leakage/posterior"] == metrics["leakage/mean"]
+
+
+def test_a_class_in_the_variance_is_found_in_the_posterior():
+    train, test = (codes(3000, 0, 0.0, 0.5, own=0.2), codes(1000, 1, 0.0, 0.5, own=0.2))
+    metrics, _ = probe_metrics(train, test, 0, 60000)
+    assert metrics["leakage/mean"] < NEAR_CHANCE
+    assert metrics["leakage/posterior"] > 0.99
+
+
+def test_probes_are_fitted_on_no_more_codes_than_asked_for(monkeypatch):
+    fitted = []
+
+    def read(train_codes, train_labels, test_codes, *_):
+        fitted.append((len(train_codes), np.bincount(train_labels).tolist(), len(test_codes)))
+        return probes_found
+
+    probes_found = of_codes.leakage(*[np.eye(4, dtype=np.float32)[[0, 1, 2, 3] * 9],
+                                      np.array([0, 1, 2, 3] * 9)] * 2, 0)  # fmt: skip
+    monkeypatch.setattr(of_codes, "leakage", read)
+    train = codes(3000, 0, 0.1, 5.0) | {"labels": np.arange(3000) % 4}
+    probe_metrics(train, codes(1000, 1, 0.1, 5.0), 0, 200)
+    assert fitted == [(200, [50] * 4, 1000)] * 2
+
+
+def test_controls_come_out_as_they_must_whatever_the_model_leaks():
+    train, test = codes(3000, 0, 1.0, 0.1), codes(1000, 1, 1.0, 0.1)
+    metrics = control_metrics(train, test, 0)
+    assert set(metrics) == {name for name in GOOD if name.startswith("control/")}
+    assert not failed_controls(GOOD | metrics)
+
+
+def test_a_code_without_density_has_no_divergence_to_report():
+    arrays = codes(500, 0, 1.0, 0.0)
+    assert rate_metrics(arrays) == {"latent/active_units": 4}
+    assert rate_metrics(codes(500, 0, 1.0, 0.5))["latent/kl"] > 0

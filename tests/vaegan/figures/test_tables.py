@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from vaegan.figures.tables import confusion_matrices, metric_table
+
+ROWS = [
+    ("z", "leak", 0.2530, (0.24, 0.26)),
+    ("z", "chance", 0.1135, None),
+    ("s", "probe", 0.99, (0.988, 0.992)),
+]
+
+
+def cells(figure) -> dict[tuple[int, int], str]:
+    (table,) = figure.axes[0].tables
+    return {place: cell.get_text().get_text() for place, cell in table.get_celld().items()}
+
+
+def test_a_table_has_a_row_per_metric_and_names_each_group_once():
+    shown = cells(metric_table(ROWS, "title"))
+    assert [shown[row, 0] for row in range(1, 4)] == ["z", "", "s"]
+    assert [shown[row, 1] for row in range(1, 4)] == ["leak", "chance", "probe"]
+    assert [shown[row, 2] for row in range(1, 4)] == ["0.2530", "0.1135", "0.9900"]
+    assert [shown[row, 3] for row in range(1, 4)] == ["0.2400 to 0.2600", "", "0.9880 to 0.9920"]
+
+
+def test_an_empty_table_is_refused():
+    with pytest.raises(ValueError, match="one row"):
+        metric_table([], "")
+
+
+def test_matrices_show_shares_of_each_row_and_what_is_right():
+    matrix = np.array([[30, 10], [0, 60]])
+    figure = confusion_matrices({"prior": matrix}, ["a", "b"], "title")
+    (axes,) = figure.axes
+    assert "90.00%" in axes.get_title()
+    texts = {
+        (round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in axes.texts
+    }
+    assert texts == {(0, 0): "75.0", (0, 1): "25.0", (1, 1): "100"}  # rows: asked for
+    np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25], [0, 1]])
+
+
+def test_matrices_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"\(2, 2\)"):
+        confusion_matrices({"prior": np.zeros((3, 3), int)}, ["a", "b"], "")

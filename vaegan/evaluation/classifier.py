@@ -1,0 +1,181 @@
+"""An independent classifier of images, by which drawn images are judged.
+
+It sees real images only and shares neither weights nor layers with the model.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaegan.data import LabelledImages, as_tensor, to_unit_range
+from vaegan.devices import to_channels_last
+from vaegan.rng import derive_seed, torch_rng
+
+WEIGHTS_FILE, DESCRIPTION_FILE = "weights.safetensors", "classifier.json"
+BATCH = 128  # images per training step
+MAX_LR = 4e-3  # peak of the one-cycle schedule
+MAX_SHIFT = 2  # pixels by which a training image may move each way
+
+
+class Classifier(nn.Module):
+    """Images (B, C, H, W) in [0, 1] to class logits (B, K): a small convolutional network.
+
+    Args:
+        image_shape: (C, H, W), height and width >= 8.
+        class_count: K.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], class_count: int) -> None:
+        super().__init__()
+        self.image_shape, self.class_count = image_shape, class_count
+        layers: list[nn.Module] = []
+        channels = image_shape[0]
+        for width in (32, 64, 128):
+            layers += [
+                nn.Conv2d(channels, width, 3, padding=1, bias=False),
+                nn.MaxPool2d(2),  # first, so that what follows has a quarter of the work
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+            channels = width
+        height, width = (size // 8 for size in image_shape[1:])
+        self.trunk = nn.Sequential(*layers)
+        self.classes = nn.Linear(channels * height * width, class_count)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class logits, float32 (B, K)."""
+        return self.classes(self.trunk(images).flatten(1)).float()
+
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits, and the features that distances are measured in.
+
+        The latter are the last convolution's, averaged over the image: float32 (B, 128).
+        """
+        maps = self.trunk(images)
+        return self.classes(maps.flatten(1)).float(), maps.mean(dim=(2, 3)).float()
+
+    def save(self, folder: Path, about: dict[str, Any]) -> None:
+        """Writes ``weights.safetensors`` and ``classifier.json`` in a folder that exists.
+
+        Args:
+            folder: Where to.
+            about: What else the latter holds, as JSON values.
+        """
+        weights = {name: value.contiguous().cpu() for name, value in self.state_dict().items()}
+        content = safetensors.torch.save(weights)
+        (folder / WEIGHTS_FILE).write_bytes(content)
+        described = {
+            "image_shape": list(self.image_shape),
+            "class_count": self.class_count,
+            "weights_sha256": hashlib.sha256(content).hexdigest(),
+        }
+        text = json.dumps(described | about, indent=2, allow_nan=False)
+        (folder / DESCRIPTION_FILE).write_text(text + "\n")
+
+    @classmethod
+    def load(cls, folder: Path, device: str | torch.device = "cpu") -> tuple["Classifier", str]:
+        """Reads what :meth:`save` wrote: the classifier in eval mode, and its weights' SHA-256.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is damaged, or the two do not belong together.
+        """
+        try:
+            about = json.loads((folder / DESCRIPTION_FILE).read_text())
+            channels, height, width = about["image_shape"]
+            classifier = cls((channels, height, width), about["class_count"])
+            digest = about["weights_sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{folder / DESCRIPTION_FILE} does not describe a classifier: {error!r}"
+            ) from error
+        content = (folder / WEIGHTS_FILE).read_bytes()
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ValueError(
+                f"{folder / WEIGHTS_FILE} is not the file that {DESCRIPTION_FILE} describes: "
+                f"its SHA-256 is not {digest}"
+            )
+        classifier.load_state_dict(safetensors.torch.load(content))
+        return classifier.to(device).eval().requires_grad_(False), digest
+
+
+def train_classifier(
+    data: LabelledImages, steps: int, seed: int, device: str | torch.device = "cpu"
+) -> Classifier:
+    """Fits a classifier to real training images, each moved by up to two pixels each way.
+
+    Adam with a one-cycle schedule on cross-entropy, float32.
+
+    Args:
+        data: Real training images, the same that the model learns from.
+        steps: Batches of 128 images, >= 1.
+        seed: Of weights, batches and shifts.
+        device: Where to train.
+
+    Returns:
+        The classifier in eval mode.
+    """
+    device = torch.device(device)
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed(seed, "judge-weights"))
+        classifier = Classifier(data.image_shape, data.class_count)
+    classifier = to_channels_last(classifier.to(device)).train()
+    images, labels = as_tensor(data.images, device), as_tensor(data.labels, device)
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=MAX_LR)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, MAX_LR, total_steps=steps)
+    for step in range(steps):
+        rng = torch_rng(seed, "judge-batch", step, device)
+        rows = torch.randint(len(labels), (BATCH,), generator=rng, device=device)
+        loss = F.cross_entropy(classifier(_shifted(to_unit_range(images[rows]), rng)), labels[rows])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return classifier.eval().requires_grad_(False)
+
+
+def _shifted(images: Tensor, rng: torch.Generator) -> Tensor:
+    """The whole batch moved by one random (dy, dx), zeros coming in at the edges."""
+    dy, dx = (
+        int(n) for n in torch.randint(2 * MAX_SHIFT + 1, (2,), generator=rng, device=rng.device)
+    )
+    padded = F.pad(images, (MAX_SHIFT,) * 4)
+    height, width = images.shape[-2:]
+    return padded[..., dy : dy + height, dx : dx + width]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the classifier sees in N images.
+
+    Attributes:
+        classes: int64 (N,).
+        features: float32 (N, 128).
+    """
+
+    classes: np.ndarray
+    features: np.ndarray
+
+
+def classify(classifier: Classifier, images: Tensor, batch_size: int = 1000) -> Predictions:
+    """What the classifier sees in images.
+
+    Args:
+        classifier: In eval mode.
+        images: float32 (N, C, H, W) in [0, 1], on the classifier's device.
+        batch_size: Images per pass.
+    """
+    with torch.inference_mode():
+        seen = [classifier.look(batch) for batch in images.split(batch_size)]
+    return Predictions(
+        torch.cat([logits.argmax(dim=1) for logits, _ in seen]).cpu().numpy(),
+        torch.cat([features for _, features in seen]).cpu().numpy(),
+    )
