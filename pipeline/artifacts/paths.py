@@ -2,34 +2,26 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # every stage imports this module, few need these two: a second to start
-    pass
-
-
+CHECKED = Path("data/params.checked")
 PREPARED = Path("data/prepared")
-
-
 MODEL = Path("models")
-
-
 CODES = Path("codes")
-
-
 CURVES = Path("reports/curves.csv")
-
-
 CLASSIFIER = Path("classifier")
-
-
 METRICS = Path("reports/metrics.json")
-
-
 SWAPS = Path("reports/swaps.csv")
-
-
 FIGURES = Path("reports/figures")
+# The outputs of each stage, as in dvc.yaml.
+OUTPUTS: dict[str, tuple[Path, ...]] = {
+    "check": (CHECKED,),
+    "prepare": (PREPARED,),
+    "train": (MODEL, CURVES),
+    "encode": (CODES,),
+    "classifier": (CLASSIFIER,),
+    "evaluate": (METRICS, SWAPS),
+    "visualize": (FIGURES,),
+}
 
 
 def repository() -> Path:

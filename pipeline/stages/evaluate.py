@@ -2,19 +2,18 @@
 
 import hashlib
 import json
-import sys
+import math
+from typing import Any
 
 import numpy as np
 
 from pipeline.artifacts.codes import read_codes
 from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.files import write_json
-from pipeline.artifacts.paths import CLASSIFIER, METRICS, MODEL, SWAPS
+from pipeline.artifacts.paths import CLASSIFIER, METRICS, MODEL
 from pipeline.artifacts.reports import write_swaps
+from pipeline.journal import Journal
 from pipeline.params import EvaluateParams
-from pipeline.stage import run_stage
-from pipeline.tracking import champion
-from pipeline.tracking import runs as tracking
 from vaegan.data import stratified_subset
 from vaegan.devices import configure_torch, resolve_device
 from vaegan.evaluation.classifier import Classifier
@@ -25,6 +24,7 @@ from vaegan.evaluation.metrics import FIRST_METRICS
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 from vaegan.rng import numpy_rng
 
+PASSED = "passed"
 PROTOCOL = 2  # changes where the same model would be given other numbers
 Arrays = dict[str, np.ndarray]
 Metrics = dict[str, float]
@@ -102,8 +102,37 @@ def protocol(dataset: Dataset, classifier: str, params: EvaluateParams) -> str:
     return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
-    """Writes ``reports/metrics.json`` and ``reports/swaps.csv``."""
+def gates_passed(metrics: Metrics, word: str, required: dict[str, tuple[str, float]]) -> str:
+    """Returns "passed", or the first gate that is not passed, in words.
+
+    Args:
+        metrics: By name.
+        word: The verdict, which has to be "sound".
+        required: ``(">=" or "<=", bound)`` by metric.
+    """
+    if word != "sound":
+        return f"the verdict is {word}"
+    for name, (relation, bound) in required.items():
+        value = metrics.get(name)
+        if value is None or not math.isfinite(value):
+            return f"{name} is {value}, expected a number {relation} {bound}"
+        if not (value >= bound if relation == ">=" else value <= bound):
+            return f"{name} is {value:.4f}, expected {relation} {bound}"
+    return PASSED
+
+
+def run(params: EvaluateParams, journal: Journal) -> dict[str, Any]:
+    """Writes ``reports/metrics.json`` and ``reports/swaps.csv``.
+
+    Returns:
+        SHA-256 of the model's weights (``model``), the split (``split``), how many of its images
+        were measured (``measured`` of ``images``), the verdict and its reason.
+
+    Raises:
+        ArtifactError: an input is missing or damaged, or belongs to another model.
+        ValueError: the split does not exist, or the classifier expects other images.
+    """
+    dataset = read_dataset()
     configure_torch(params.threads)
     device = resolve_device(params.device)
     model = DisentanglingVAE.load(MODEL, device)
@@ -119,47 +148,32 @@ def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
     classifier, classifier_digest = Classifier.load(CLASSIFIER, device)
     if classifier.image_shape != data.image_shape:
         raise ValueError(
-            f"{CLASSIFIER} judges images of {classifier.image_shape}, expected {data.image_shape}: "
+            f"{CLASSIFIER} expects images of {classifier.image_shape}, got {data.image_shape}: "
             "run the stage classifier"
         )
-    with tracking.model_run(dataset, params, "evaluate"):
-        metrics, matrices = measure_all(model, classifier, images, train, test, params)
-        word, sentence = verdict(metrics, params.degenerate_below)
-        results = (
-            {"verdict": word}
-            | in_order(metrics)
-            | {
-                "dataset": dataset.name,
-                "split": params.split,
-                "model/digest": digest,
-                "classifier/digest": classifier_digest,
-                "protocol": protocol(dataset, classifier_digest, params),
-                "gates": champion.gates_passed(metrics, word, gates(params)),
-                "champion_by": params.champion_by,
-            }
-        )
-        write_swaps(matrices, dataset.description["class_names"])
-        write_json(METRICS, results)
-        tracking.log_results(results)
-        tracking.tag({"verdict_reason": sentence})
-        for path in (METRICS, SWAPS):
-            tracking.log_file(path)
-        tracking.log_outputs(CLASSIFIER, METRICS, SWAPS)
-        said = champion.consider(digest, results)
-    print(
-        f"measured on {len(rows)} of {len(data)} {params.split} images "
-        "(evaluate.test_images caps them)"
+    journal.begin(dataset, {"model": digest})
+    metrics, matrices = measure_all(model, classifier, images, train, test, params)
+    word, sentence = verdict(metrics, params.degenerate_below)
+    results = (
+        {"verdict": word}
+        | in_order(metrics)
+        | {
+            "dataset": dataset.name,
+            "split": params.split,
+            "model/digest": digest,
+            "classifier/digest": classifier_digest,
+            "protocol": protocol(dataset, classifier_digest, params),
+            "gates": gates_passed(metrics, word, gates(params)),
+            "champion_by": params.champion_by,
+        }
     )
-    for name, value in metrics.items():
-        print(f"{name:40} {value:.4f}")
-    print(f"{word}: {sentence}" if word == "sound" else f"WARNING: {word}: {sentence}")
-    print(said)
-
-
-def main() -> int:
-    """The stage; returns its exit status."""
-    return run_stage(lambda params: evaluate(read_dataset(), params.evaluate))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    write_swaps(matrices, dataset.description["class_names"])
+    write_json(METRICS, results)
+    return {
+        "model": digest,
+        "split": params.split,
+        "images": len(data),
+        "measured": len(rows),
+        "verdict": word,
+        "verdict_reason": sentence,
+    }

@@ -21,7 +21,6 @@ from pipeline.data.sources import (
     load_embedded_digits,
 )
 from pipeline.params import PrepareParams
-from pipeline.stage import run_stage
 from vaegan.data import stratified_subset
 from vaegan.rng import numpy_rng
 
@@ -125,17 +124,13 @@ def _load(params: PrepareParams, raw: Path, work: Path) -> tuple[str, Splits]:
         return "digits", load_embedded_digits()
 
 
-def main() -> int:
-    """The stage; returns its exit status."""
-    return run_stage(lambda params: _main(params.prepare))
+def run(params: PrepareParams) -> dict[str, Any]:
+    """Writes ``data/prepared``; archives lie in ``data/raw`` of the user's own repository.
 
-
-def _main(params: PrepareParams) -> None:
+    Returns:
+        Name of the data set (``dataset``), (C, H, W) of an image (``shape``) and the number of
+        images by split (``images``).
+    """
     dataset = prepare(params, repository() / RAW)
-    shape = "x".join(map(str, dataset.train.image_shape))
-    counts = ", ".join(f"{len(data)} {split}" for split, data in dataset.splits.items())
-    print(f"{PREPARED}: {dataset.name}, images of {shape}: {counts}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    images = {split: len(data) for split, data in dataset.splits.items()}
+    return {"dataset": dataset.name, "shape": dataset.train.image_shape, "images": images}

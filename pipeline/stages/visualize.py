@@ -1,6 +1,5 @@
-"""Stage visualize: the figures, each a DVC plot and an artifact of the model's run."""
+"""Stage visualize: plots the figures."""
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,12 +13,10 @@ from pipeline.artifacts.curves import read_curves
 from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.figures import write_figure
 from pipeline.artifacts.files import read_json, whole_folder
-from pipeline.artifacts.paths import FIGURES, METRICS, MODEL, SWAPS
+from pipeline.artifacts.paths import FIGURES, METRICS, MODEL
 from pipeline.artifacts.reports import read_swaps
+from pipeline.journal import Journal
 from pipeline.params import VisualizeParams
-from pipeline.stage import run_stage
-from pipeline.tracking import champion
-from pipeline.tracking import runs as tracking
 from vaegan.data import first_per_class, stratified_subset, to_unit_range
 from vaegan.devices import configure_torch
 from vaegan.figures import images as figures
@@ -209,8 +206,17 @@ def draw_all(drawing: Drawing) -> Iterator[tuple[str, Figure]]:
     )
 
 
-def visualize(dataset: Dataset, params: VisualizeParams) -> None:
-    """Writes ``reports/figures/``."""
+def run(params: VisualizeParams, journal: Journal) -> dict[str, Any]:
+    """Writes ``reports/figures/``.
+
+    Returns:
+        SHA-256 of the model's weights (``model``) and the names of the figures (``figures``).
+
+    Raises:
+        ArtifactError: an input is missing or damaged, or the codes belong to another model.
+        ValueError: the metrics belong to another model.
+    """
+    dataset = read_dataset()
     configure_torch(params.threads)
     drawing = Drawing(DisentanglingVAE.load(MODEL), dataset, params)
     results, digest = read_json(METRICS), weights_digest(MODEL)
@@ -219,23 +225,10 @@ def visualize(dataset: Dataset, params: VisualizeParams) -> None:
             f"{METRICS} is of the model {results.get('model/digest')}, expected those of {digest} "
             f"in {MODEL}: run the stage evaluate"
         )
-    with tracking.model_run(dataset, params, "visualize"):
-        # DVC skips evaluate where a reproduction's codes and metrics are those in git: this
-        # model's run in this store would have none.
-        tracking.log_results(results)
-        champion.consider(digest, results)
-        with whole_folder(FIGURES) as folder:
-            for name, figure in draw_all(drawing):
-                path = write_figure(name, figure, folder)
-                tracking.log_file(path, "figures")
-                print(f"drew {FIGURES / path.name}")
-        tracking.log_outputs(METRICS, SWAPS, FIGURES)
-
-
-def main() -> int:
-    """The stage; returns its exit status."""
-    return run_stage(lambda params: visualize(read_dataset(), params.visualize))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    journal.begin(dataset, {"model": digest})
+    names = []
+    with whole_folder(FIGURES) as folder:
+        for name, figure in draw_all(drawing):
+            write_figure(name, figure, folder)
+            names.append(name)
+    return {"model": digest, "figures": names}

@@ -26,8 +26,8 @@ from pipeline.artifacts.files import ArtifactError, sha256, tree_digest
 from pipeline.artifacts.paths import MODEL, repository
 from pipeline.tracking.provenance import machine_tags
 from pipeline.tracking.registry import NAME
-from pipeline.tracking.runs import OUTPUT_PREFIX, PATCH
 from pipeline.tracking.store import connect
+from pipeline.tracking.sync import OUTPUT_PREFIX, PATCH
 from vaegan.model.vae import WEIGHTS_FILE, weights_digest
 
 OUTPUTS = (
@@ -188,7 +188,7 @@ def table(comparisons: list[Comparison]) -> str:
 
 def differences(version: ModelVersion) -> list[str]:
     """In what this machine and its libraries differ from those that the version was made on."""
-    here = machine_tags("", "", 0)
+    here = machine_tags()
     return [
         f"{name}: {version.tags[name]} then, {here[name]} now"
         for name in ("cpu", "gpu", "python", "libraries")
