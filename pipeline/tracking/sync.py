@@ -19,7 +19,16 @@ import torch
 from filelock import FileLock
 from mlflow import MlflowClient, entities
 from mlflow.data.numpy_dataset import from_numpy
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import (
+    DatasetInput,
+    InputTag,
+    LifecycleStage,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
 from mlflow.exceptions import MlflowException
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
@@ -180,22 +189,21 @@ class _Sync:
         with FileLock(self.folder.parent / ".runs.lock"):
             if self.stage == FIRST_STAGE:
                 query = f"tags.`{JOURNAL_TAG}` = '{self.folder.name}'"
-                deleted = self._search(query, ViewType.DELETED_ONLY)
-                if deleted is not None:
-                    self.say(f"run {deleted.info.run_id} was deleted: {self.folder} stays as it is")
-                    return None
+                view = ViewType.ALL
                 tags = {JOURNAL_TAG: self.folder.name, KEY_TAG: self.begin["key"]}
             else:
                 query = f"tags.`{MODEL_TAG}` = '{self.begin['about']['model']}'"
+                view = ViewType.ACTIVE_ONLY
                 tags = {"mlflow.note.content": RESTORED}
-            found = self._search(query, ViewType.ACTIVE_ONLY)
-            return self._create(tags) if found is None else found
-
-    def _search(self, query: str, view: int) -> Run | None:
-        found = self.client.search_runs(
-            [self.experiment], query, view, 1, ["attributes.start_time DESC"]
-        )
-        return found[0] if found else None
+            order = ["attributes.start_time DESC"]
+            found = self.client.search_runs([self.experiment], query, view, 1, order)
+            if not found:
+                return self._create(tags)
+            (run,) = found
+            if run.info.lifecycle_stage == LifecycleStage.DELETED:
+                self.say(f"run {run.info.run_id} was deleted: {self.folder} is left alone")
+                return None
+            return run
 
     def _create(self, tags: dict[str, str]) -> Run:
         """A run for the model of this journal, with everything that is known from the beginning."""
@@ -209,7 +217,7 @@ class _Sync:
             "data.sha256": dataset["arrays"]["images"]["sha256"],
             "params.sha256": params_digest(params),
         }
-        name = begin["tags"].get(EXPERIMENT_TAG)
+        name = begin["tags"].get(EXPERIMENT_TAG, self.folder.name)
         tags |= {
             "mlflow.source.name": f"python -m pipeline {self.stage}",
             "mlflow.source.type": "LOCAL",
@@ -234,7 +242,8 @@ class _Sync:
             tags = event["tags"] | about["tags"] | {"mlflow.note.content": about["note"]}
             # The name also if the experiment resumes what another one has begun.
             self._set_tags(tags | ({"mlflow.runName": name} if name else {}))
-            self._log_params(event["params"], run)  # if a sync was stopped after it made the run
+            # If a sync was stopped after it made the run.
+            self._log_params({"dataset": event["dataset"]["name"]} | event["params"], run)
             return
         self._set_tags(_also(name, run.data.tags))
         self._register(event["about"]["model"])
@@ -253,8 +262,9 @@ class _Sync:
         self.client.log_batch(self.run_id, metrics=points)
 
     def _has_image(self, step: int) -> bool:
-        logged = self.client.list_artifacts(self.run_id, "images")
-        return any(f"samples+step+{step}+" in file.path for file in logged)
+        """Whether the run has the sample images of a step; MLflow writes their preview last."""
+        logged = [file.path for file in self.client.list_artifacts(self.run_id, "images")]
+        return any(f"samples+step+{step}+" in path and path.endswith(".webp") for path in logged)
 
     def _send_outputs(self, event: Event) -> None:
         """Results, figures and digests; the model's digest last: a run that has it is whole."""
@@ -320,17 +330,17 @@ class _Sync:
         else:
             status, reason = "RUNNING", None
         known = run.data.tags.get(FAILURE_TAG)
-        if (run.info.status, known) == (status, reason):
+        ended = run.info.end_time if status == "RUNNING" else last["time"]
+        if (run.info.status, run.info.end_time, known) == (status, ended, reason):
             return False
         if reason is not None:
             self._set_tags({FAILURE_TAG: reason})
         elif known is not None:
             self.client.delete_tag(self.run_id, FAILURE_TAG)
-        if run.info.status != status:
-            if status == "RUNNING":
-                self.client.update_run(self.run_id, status)
-            else:
-                self.client.set_terminated(self.run_id, status, last["time"])
+        if status == "RUNNING":
+            self.client.update_run(self.run_id, status)
+        else:
+            self.client.set_terminated(self.run_id, status, ended)
         return True
 
     def _log_params(self, params: dict[str, Any], run: Run) -> None:
