@@ -139,8 +139,9 @@ def set_aside_moved() -> Path | None:
     path = repository() / "mlflow.db"
     if os.environ.get("MLFLOW_TRACKING_URI") or not path.is_file():
         return None
-    mlflow.set_tracking_uri(address())
-    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+    # Another spelling of the address: MLflow keeps the file open that has this one.
+    uri = f"sqlite:///{path.parent}/./{path.name}"
+    experiment = MlflowClient(uri).get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return None
     try:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from mlflow.exceptions import MlflowException
+from pipeline.stage import run_stage
 
 from pipeline.artifacts.codes import CODE_ARRAYS
 from pipeline.artifacts.files import ArtifactError
-from pipeline.stage import run_stage
 from pipeline.stages.encode import encode_split
 from pipeline.stages.train import sample_grid
 from pipeline.stages.visualize import style_sources
