@@ -175,6 +175,18 @@ def test_two_processes_that_sync_at_once_give_the_run_of_one_sync(told, tmp_path
     assert [step for step, _, _ in results[1]["metrics"]["loss"]] == [5, 10]
 
 
+def cut_off(method, left: list[int]):
+    """A method that fails when the calls that are left are used up."""
+
+    def call(*arguments, **options):
+        left[0] -= 1
+        if left[0] == 0:
+            raise MlflowException("the store is gone")
+        return method(*arguments, **options)
+
+    return call
+
+
 @pytest.mark.parametrize("call", range(1, 14))
 def test_a_sync_that_is_cut_off_at_any_call_is_completed_by_the_next(
     told, tmp_path, monkeypatch, call
@@ -189,14 +201,7 @@ def test_a_sync_that_is_cut_off_at_any_call_is_completed_by_the_next(
     experiment, left = store.connect(), [call]
     with monkeypatch.context() as patch:
         for name in ("log_batch", "log_image", "log_artifact", "log_inputs", "set_terminated"):
-
-            def cut(*arguments, method=getattr(MlflowClient, name), **options):
-                left[0] -= 1
-                if left[0] == 0:
-                    raise MlflowException("the store is gone")
-                return method(*arguments, **options)
-
-            patch.setattr(MlflowClient, name, cut)
+            patch.setattr(MlflowClient, name, cut_off(getattr(MlflowClient, name), left))
         with pytest.raises(MlflowException, match="gone"):
             for folder in folders:
                 sync.sync_journal(folder, experiment)
