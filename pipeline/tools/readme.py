@@ -17,9 +17,9 @@ def main() -> None:
     """Replaces what stands there, in place."""
     experiments = recorded(RECORDED)
     text = README.read_text()
-    default = [e for e in experiments if e.name == "default"]
+    default = experiments[experiments["name"] == "default"]
     for metric in COLUMNS:
-        value = interval([e.metrics[metric] for e in default])
+        value = interval(default[metric].tolist())
         row = re.compile(rf"^(\|[^|]*\(`{metric}`[^|]*\|)[^|]*\|", re.MULTILINE)
         text, count = row.subn(rf"\1 {value} |", text)
         if count != 1:
