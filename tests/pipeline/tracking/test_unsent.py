@@ -183,7 +183,7 @@ def test_what_a_lost_server_missed_is_sent_by_the_next_stage(on_server, small, m
         assert run.data.tags["model.sha256"] == weights_digest(MODEL)
     whole(newest_run())
     assert not list(Path("mlruns/.unsent").glob("[!.]*"))
-    assert champion.listed()[0].startswith("version")
+    assert champion.list_versions()[0].startswith("version")
     with tracking.model_run(read_dataset(), ENCODE, "encode") as again:
         assert again.info.run_id == run.info.run_id
 
