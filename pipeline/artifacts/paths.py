@@ -32,6 +32,18 @@ SWAPS = Path("reports/swaps.csv")
 FIGURES = Path("reports/figures")
 
 
+# Outputs of each stage, in the order of the stages; dvc.yaml declares the same.
+OUTPUTS: dict[str, tuple[Path, ...]] = {
+    "check": (Path("data/params.checked"),),
+    "prepare": (PREPARED,),
+    "train": (MODEL, CURVES),
+    "encode": (CODES,),
+    "classifier": (CLASSIFIER,),
+    "evaluate": (METRICS, SWAPS),
+    "visualize": (FIGURES,),
+}
+
+
 def repository() -> Path:
     """The user's own repository, also where a stage runs in one of DVC's temporary copies.
 
