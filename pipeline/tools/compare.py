@@ -22,28 +22,12 @@ from scipy.stats import t as student
 from pipeline.artifacts.files import whole_file
 from pipeline.params import PARAMS_FILE, ParamsError, flat, load_params
 from pipeline.tools import presets
-from vaegan.evaluation.metrics import FIRST_METRICS
+from vaegan.evaluation.metrics import HEADLINES
 
 SEED = "train.seed"
 LEVEL = 0.95
 UNFINISHED = ("Queued", "Running", "Failed")
-# The columns, in words, and whether more or less of it is better.
-WORDS = (
-    "leak, means ↓",
-    "leak, mean and variance ↓",
-    "leak, samples ↓",
-    "class in s ↑",
-    "swaps ↑",
-    "prior styles ↑",
-    "slant kept ↑",
-    "thickness kept ↑",
-    "width kept ↑",
-    "MSE ↓",
-    "style in s ↓",
-    "active units",
-    "KL, nats",
-)
-COLUMNS = dict(zip(FIRST_METRICS, WORDS, strict=True))
+COLUMNS = {metric.key: metric.title for metric in HEADLINES}
 
 
 @dataclass(frozen=True)

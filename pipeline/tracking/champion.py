@@ -19,13 +19,14 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from pipeline.artifacts.paths import repository
 from pipeline.tracking.registry import NAME, version_of
 from pipeline.tracking.store import StoreError, connect
+from vaegan.evaluation.metrics import CHAMPION_METRICS
 
 ALIAS = "champion"  # of the main data set; those of the others have its name behind a dash
 MAIN_DATASET = "mnist"
 JUDGED_TAG, REASON_TAG, DATASET_TAG = "judged", "champion", "dataset"
 TEST, PASSED = "test", "passed"
 # By what a champion may be chosen, and whether less of it is better.
-CHOOSABLE = {"leakage/mean": True, "swap/identity_accuracy": False, "reconstruction/mse": True}
+CHOOSABLE = {metric.key: metric.better == "lower" for metric in CHAMPION_METRICS}
 
 
 def alias(dataset: str) -> str:
