@@ -1,6 +1,6 @@
-"""Stage classifier: the independent classifier that drawn images are judged by.
+"""Stage classifier: trains the independent classifier that evaluates generated images.
 
-It learns from real images only, so it is trained once while models come and go.
+It depends on the real images only, so one classifier serves all models of a data set.
 """
 
 import sys
@@ -18,7 +18,7 @@ AT_ONCE = 1000  # test images
 
 
 def classifier(dataset: Dataset, params: ClassifierParams) -> None:
-    """Writes ``classifier/``: weights, and how well it does on real test images."""
+    """Writes ``classifier/``: the weights and the accuracy on real test images."""
     configure_torch(params.threads)
     device = resolve_device(params.device)
     trained = train_classifier(dataset.train, params.steps, params.seed, device)

@@ -22,26 +22,11 @@ from pipeline.artifacts.files import whole_file
 from pipeline.artifacts.paths import repository
 from pipeline.params import flat, load_params
 from pipeline.tools import presets
-from vaegan.evaluation.metrics import FIRST_METRICS
+from vaegan.evaluation.metrics import HEADLINES
 
 SEED, DATASET = "train.seed", "prepare.dataset"
 LEVEL = 0.95
-WORDS = {
-    "leakage/mean": "leak, means ↓",
-    "leakage/posterior": "leak, mean and variance ↓",
-    "leakage/sampled": "leak, samples ↓",
-    "specified/probe_accuracy": "class in s ↑",
-    "swap/identity_accuracy": "swaps ↑",
-    "swap/prior_identity_accuracy": "prior styles ↑",
-    "swap/style_kept_slant": "slant kept ↑",
-    "swap/style_kept_thickness": "thickness kept ↑",
-    "swap/style_kept_width": "width kept ↑",
-    "reconstruction/mse": "MSE ↓",
-    "specified/style_r2": "style in s ↓",
-    "latent/active_units": "active units",
-    "latent/kl": "KL, nats",
-}
-COLUMNS = {metric: WORDS[metric] for metric in FIRST_METRICS}
+COLUMNS = {metric.key: metric.title for metric in HEADLINES}
 
 
 def finished_runs() -> pd.DataFrame:

@@ -20,13 +20,14 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from pipeline.artifacts.paths import repository
 from pipeline.tracking.registry import NAME, version_of
 from pipeline.tracking.store import StoreError, connect
+from vaegan.evaluation.metrics import CHAMPION_METRICS
 
 ALIAS = "champion"  # on the main data set; on others with a suffix, such as champion-digits
 MAIN_DATASET = "mnist"
 SCORES_TAG, REASON_TAG, DATASET_TAG = "judged", "champion", "dataset"
 TEST, PASSED = "test", "passed"
 # Metrics by which a champion may be chosen; true if lower is better.
-CHOOSABLE = {"leakage/mean": True, "swap/identity_accuracy": False, "reconstruction/mse": True}
+CHOOSABLE = {metric.key: metric.better == "lower" for metric in CHAMPION_METRICS}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from pipeline.tools.compare import (
     table,
 )
 from pipeline.tracking.store import connect
-from vaegan.evaluation.metrics import FIRST_METRICS
 
 ROOT = Path(__file__).parents[3]
 DEFAULT = {"train.seed": 0, "train.lr": 0.1, "model.dim": 2, "model.variational": True}
@@ -58,12 +57,6 @@ def test_an_interval_is_students_and_a_single_value_has_none():
     assert interval([0.25]) == "0.2500"
     assert interval([]) == ""
     assert interval([16.0, 16.0]) == "16.0 ± 0.0000"
-
-
-def test_every_headline_metric_has_its_own_words():
-    assert set(compare.WORDS) == set(FIRST_METRICS)
-    assert len(set(COLUMNS.values())) == len(COLUMNS)
-    assert "samples" in COLUMNS["leakage/sampled"]
 
 
 def test_runs_become_experiments_by_what_differs_from_the_default():
