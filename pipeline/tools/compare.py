@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 from scipy.stats import t as student
 
-from pipeline.artifacts.files import whole_file
+from pipeline.artifacts.files import atomic_file
 from pipeline.params import PARAMS_FILE, ParamsError, flat, load_params
 from pipeline.tools import presets
 from vaegan.evaluation.metrics import FIRST_METRICS
@@ -174,7 +174,7 @@ def record(experiments: list[Experiment], path: Path) -> None:
     kept |= {(e.name, e.seed): e for e in reversed(experiments)}
     ordered = sorted(kept.values(), key=lambda e: (_order(e), e.seed))
     rows = [{"name": e.name, "seed": e.seed} | e.metrics for e in ordered]
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         pd.DataFrame(rows).to_csv(part, index=False)
 
 
