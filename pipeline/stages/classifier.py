@@ -6,7 +6,7 @@ It depends on the real images only, so one classifier serves all models of a dat
 import sys
 
 from pipeline.artifacts.dataset import Dataset, read_dataset
-from pipeline.artifacts.files import whole_folder
+from pipeline.artifacts.files import atomic_folder
 from pipeline.artifacts.paths import CLASSIFIER
 from pipeline.params import ClassifierParams
 from pipeline.stage import run_stage
@@ -28,7 +28,7 @@ def classifier(dataset: Dataset, params: ClassifierParams) -> None:
         images = to_unit_range(as_tensor(dataset.test.images[rows], device))
         right += int((classify(trained, images).classes == dataset.test.labels[rows]).sum())
     accuracy = right / len(dataset.test)
-    with whole_folder(CLASSIFIER) as folder:
+    with atomic_folder(CLASSIFIER) as folder:
         trained.save(folder, {"dataset": dataset.name, "test_accuracy": accuracy})
     print(f"the classifier is right on {accuracy:.2%} of real test images of {dataset.name}")
 

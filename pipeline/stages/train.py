@@ -12,7 +12,7 @@ from tqdm import tqdm
 from pipeline.artifacts.checkpoints import Checkpoints, training_key
 from pipeline.artifacts.curves import write_curves
 from pipeline.artifacts.dataset import Dataset, read_dataset
-from pipeline.artifacts.files import whole_folder
+from pipeline.artifacts.files import atomic_folder
 from pipeline.artifacts.paths import MODEL
 from pipeline.params import ModelParams, TrainParams, flat
 from pipeline.stage import run_stage
@@ -113,7 +113,7 @@ def train(dataset: Dataset, model_params: ModelParams, params: TrainParams) -> N
         curves = run_training(trainer, checkpoints, samples, training)
         fitted = trainer.finish()
         print("".join(f"{name} {value:.3f}  " for name, value in fitted.items()))
-        with whole_folder(MODEL) as folder:
+        with atomic_folder(MODEL) as folder:
             trainer.model.eval().save(folder, about)
         write_curves(curves.drop(columns=UNREPEATABLE))
         training.finish(fitted, params.steps, samples.cpu().numpy())

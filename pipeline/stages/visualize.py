@@ -13,7 +13,7 @@ from pipeline.artifacts.codes import read_codes
 from pipeline.artifacts.curves import read_curves
 from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.figures import write_figure
-from pipeline.artifacts.files import read_json, whole_folder
+from pipeline.artifacts.files import atomic_folder, read_json
 from pipeline.artifacts.paths import FIGURES, METRICS, MODEL, SWAPS
 from pipeline.artifacts.reports import read_swaps
 from pipeline.params import VisualizeParams
@@ -224,7 +224,7 @@ def visualize(dataset: Dataset, params: VisualizeParams) -> None:
         # model's run in this store would have none.
         tracking.log_results(results)
         champion.consider(digest, results)
-        with whole_folder(FIGURES) as folder:
+        with atomic_folder(FIGURES) as folder:
             for name, figure in draw_all(drawing):
                 path = write_figure(name, figure, folder)
                 tracking.log_file(path, "figures")

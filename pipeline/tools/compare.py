@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from pipeline.artifacts.files import whole_file
+from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.paths import repository
 from pipeline.params import flat, load_params
 from pipeline.tools import presets
@@ -188,7 +188,7 @@ def record(experiments: pd.DataFrame, path: Path) -> None:
     """Adds runs to a CSV file; a run replaces the recorded one of the same name and seed."""
     before = [recorded(path)] if path.exists() else []
     merged = pd.concat([*before, experiments]).drop_duplicates(["name", "seed"], keep="last")
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         in_order(merged).to_csv(part, index=False)
 
 

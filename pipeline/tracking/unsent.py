@@ -17,7 +17,7 @@ from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from pipeline.artifacts.files import read_array, read_json, whole_folder, write_array, write_json
+from pipeline.artifacts.files import atomic_folder, read_array, read_json, write_array, write_json
 from pipeline.artifacts.paths import CURVES, MODEL, repository
 from pipeline.tracking import registry
 from pipeline.tracking.store import FAILURE_TAG, PROCESS_TAG
@@ -174,7 +174,7 @@ def keep(run_id: str, backlog: list[Report], finish: Finish, samples: np.ndarray
 
     Another stage, or another experiment, may be the next: by then these may be gone.
     """
-    with whole_folder(repository() / FOLDER / run_id) as folder:
+    with atomic_folder(repository() / FOLDER / run_id) as folder:
         for report in backlog:
             write_json(folder / f"{report.step:09d}.json", report.metrics)
             write_array(folder / f"{report.step:09d}.npy", report.samples)
