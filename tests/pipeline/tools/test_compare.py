@@ -245,20 +245,6 @@ def test_a_file_that_is_no_record_is_refused_in_a_line(tmp_path, capsys, text):
     assert "none.csv" in capsys.readouterr().err
 
 
-def test_the_readme_shows_the_recorded_table(capsys):
-    assert compare.main(["--recorded", "docs/experiments.csv"]) == 0
-    assert capsys.readouterr().out.strip() in (ROOT / "README.md").read_text()
-
-
-@pytest.mark.parametrize("metric", COLUMNS)
-def test_the_readmes_headline_numbers_are_the_recorded_ones(metric):
-    runs = recorded(Path("docs/experiments.csv")).query("name == 'default'")
-    assert len(runs) >= 3
-    (line,) = [line for line in (ROOT / "README.md").read_text().splitlines() if f"`{metric}`" in
-               line and line.startswith("|")]  # fmt: skip
-    assert f"| {interval(runs[metric].tolist())} |" in line
-
-
 def test_the_recorded_default_is_the_committed_one():
     metrics = json.loads((ROOT / "reports/metrics.json").read_text())
     experiments = recorded(Path("docs/experiments.csv"))
