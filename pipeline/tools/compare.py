@@ -9,6 +9,7 @@ to a CSV file; ``--recorded FILE`` prints the table of such a file and needs no 
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.paths import repository
 from pipeline.params import flat, load_params
 from pipeline.tools import presets
-from vaegan.evaluation.metrics import HEADLINES
+from vaegan.evaluation.metrics import HEADLINES, OVERVIEW_KEYS
 
 SEED, DATASET = "train.seed", "prepare.dataset"
 LEVEL = 0.95
@@ -206,13 +207,26 @@ def recorded(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} is not a table of recorded runs: {error!r}") from error
 
 
+def drop_pattern() -> str:
+    """Pattern of columns for ``dvc exp show --drop``: all but the main metrics and parameters."""
+    sections = dict.fromkeys(key.partition(".")[0] for key in flat(load_params()))
+    kept = ["Experiment", *map(re.escape, OVERVIEW_KEYS), *(rf"{name}\..*" for name in sections)]
+    return f"^(?!({'|'.join(kept)})$).*"
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns 0, or 1 after a message."""
     parser = argparse.ArgumentParser(prog="python -m pipeline compare", description=__doc__)
     parser.add_argument("--record", type=Path, metavar="FILE", help="add the runs to a CSV file")
     parser.add_argument("--recorded", type=Path, metavar="FILE", help="print the table of a file")
+    parser.add_argument(
+        "--drop-pattern", action="store_true", help="print what make experiments passes to DVC"
+    )
     options = parser.parse_args(argv)
     try:
+        if options.drop_pattern:
+            print(drop_pattern())
+            return 0
         if options.recorded:
             experiments = recorded(options.recorded)
         else:

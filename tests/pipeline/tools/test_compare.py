@@ -1,6 +1,7 @@
 """Experiments side by side: what was changed, and the mean over seeds."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -233,6 +234,25 @@ def test_what_is_recorded_comes_back_and_a_rerun_takes_its_own_place(tmp_path):
         one("default", 1, a=None, c=1.0),
         one("x=0.5", 0, a=2.0, c=None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        ("Experiment", True),
+        ("leakage/mean", True),
+        ("train.weights.cycle", True),
+        ("visualize.seed", True),
+        ("leakage/mean_bits", False),
+        ("interval/leakage/mean_low", False),
+        ("Created", False),
+        ("models", False),
+        ("pipeline/stages/train.py", False),
+    ],
+)
+def test_dvcs_table_shows_the_main_metrics_and_the_parameters(capsys, column, shown):
+    assert compare.main(["--drop-pattern"]) == 0
+    assert bool(re.match(capsys.readouterr().out.strip(), column)) != shown
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "name,seed\ndefault,x\n"])
