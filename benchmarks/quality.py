@@ -21,9 +21,9 @@ from pipeline.stages.encode import encode_split
 from pipeline.stages.train import run_training
 from vaegan.data import as_tensor
 from vaegan.evaluation.classifier import Classifier, classify, train_classifier
-from vaegan.evaluation.images import Arrays
+from vaegan.evaluation.metrics import Arrays
 from vaegan.evaluation.probes import PANEL, accuracy
-from vaegan.evaluation.swaps import cross_class_pairs, draw_all
+from vaegan.evaluation.swaps import cross_class_pairs, decode_in_batches
 from vaegan.model.vae import DisentanglingVAE
 from vaegan.rng import numpy_rng
 from vaegan.training.trainer import Report, Trainer
@@ -62,7 +62,7 @@ def quality(
         as_tensor(test[f"{name}_mean"][rows], device)
         for name, rows in zip(("specified", "unspecified"), pairs, strict=True)
     )
-    seen = classify(classifier, draw_all(model.decode, s, style)).classes
+    seen = classify(classifier, decode_in_batches(model.decode, s, style)).classes
     return {
         "specified/probe_accuracy": accuracy(linear(test["specified_mean"]), y_test),
         "leakage/sampled": accuracy(leak(z_test), y_test),

@@ -31,7 +31,7 @@ import psutil
 from filelock import FileLock
 
 from pipeline.artifacts.dataset import Dataset
-from pipeline.artifacts.files import whole_file, whole_folder, write_array
+from pipeline.artifacts.files import atomic_file, atomic_folder, write_array
 from pipeline.artifacts.paths import repository
 
 FOLDER = Path(".journal")  # below the user's repository
@@ -106,7 +106,7 @@ class Journal:
             self.folder = self._unfinished(key) if key else None
             if self.folder is None:
                 self.folder = self.root / _new_name(self.stage)
-                with whole_folder(self.folder) as part:
+                with atomic_folder(self.folder) as part:
                     write_array(part / EXAMPLES, dataset.train.images[:EXAMPLE_IMAGES])
             else:
                 reports = (e for e in read_events(self.folder) if e["event"] == "report")
@@ -114,7 +114,7 @@ class Journal:
             patch = None
             if self.context.patch:
                 patch = f"patch-{len(read_events(self.folder))}/{PATCH}"
-                with whole_file(self.folder / patch) as part:
+                with atomic_file(self.folder / patch) as part:
                     part.write_bytes(self.context.patch)
             event = {
                 "stage": self.stage,
@@ -146,7 +146,7 @@ class Journal:
             from PIL import Image  # only a training has images to tell
 
             event["image"] = f"{step:09d}.png"
-            with whole_file(folder / event["image"]) as part:
+            with atomic_file(folder / event["image"]) as part:
                 pixels = image[..., 0] if image.shape[-1] == 1 else image
                 Image.fromarray(pixels).save(part, format="PNG")
         self._tell("report", event)
@@ -175,17 +175,17 @@ class Journal:
         """Copies a file or folder into the journal, under its own relative path."""
         target = self._opened() / FILES / path
         if path.is_dir():
-            with whole_folder(target) as part:
+            with atomic_folder(target) as part:
                 shutil.copytree(path, part, dirs_exist_ok=True)
         else:
-            with whole_file(target) as part:
+            with atomic_file(target) as part:
                 shutil.copyfile(path, part)
 
     def keep_model(self, model: Path, digest: str) -> None:
         """Copies a trained model into the folder of models, under the digest of its weights."""
         target = self.root / MODELS / digest
         if not target.exists():
-            with whole_folder(target) as part:
+            with atomic_folder(target) as part:
                 shutil.copytree(model, part, dirs_exist_ok=True)
 
     def _kept_files(self) -> list[str]:

@@ -18,8 +18,6 @@ LONGEST_README = 150
 # Named in the documents before they are merged; each must leave this list when it exists.
 COMING = {
     "docs/library.ipynb",
-    "make experiments",
-    "make track",
     "python -m benchmarks together",
     "python -m pipeline track",
 }

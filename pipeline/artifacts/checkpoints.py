@@ -15,7 +15,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from pipeline.artifacts.files import sha256, whole_file
+from pipeline.artifacts.files import atomic_file, sha256
 from pipeline.artifacts.paths import repository
 
 KEPT = 2  # the newest, and the one before it should the newest be damaged
@@ -66,7 +66,7 @@ class Checkpoints:
             old.unlink(missing_ok=True)  # the same training in another process took it
 
     def _write(self, path: Path, content: bytes) -> None:
-        with whole_file(path) as part:
+        with atomic_file(path) as part:
             part.write_bytes(content)
 
     def newest(self) -> tuple[dict[str, Tensor], list[dict[str, float]]] | None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.artifacts.files import ArtifactError, whole_file
+from pipeline.artifacts.files import ArtifactError, atomic_file
 from pipeline.artifacts.paths import CURVES
 
 if TYPE_CHECKING:  # every stage imports this module, few need these two: a second to start
@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # every stage imports this module, few need these two: a seco
 
 def write_curves(curves: "pd.DataFrame", path: Path = CURVES) -> None:
     """Writes the loss curves: a column ``step`` and one per metric, a row per report."""
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         curves.to_csv(part, index=False)
 
 

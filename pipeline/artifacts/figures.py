@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.artifacts.files import whole_file
+from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.paths import FIGURES
 
 if TYPE_CHECKING:  # every stage imports this module, few need these two: a second to start
@@ -13,6 +13,6 @@ if TYPE_CHECKING:  # every stage imports this module, few need these two: a seco
 def write_figure(name: str, figure: "Figure", folder: Path = FIGURES) -> Path:
     """Writes a figure as PNG, the same bytes for the same figure; returns its path."""
     path = folder / f"{name}.png"
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         figure.savefig(part, format="png", metadata={"Software": None})
     return path

@@ -5,14 +5,13 @@ import io
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import psutil
+from filelock import FileLock
 
 
 class ArtifactError(ValueError):
@@ -20,73 +19,62 @@ class ArtifactError(ValueError):
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a path beside ``path`` to write to; puts the file under its name when it is whole.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yields a path beside ``path`` to write to; that file replaces ``path`` at the end.
 
-    Synchronised with the disk before it is renamed. Where writing fails, nothing is left
-    and what was under the name stays as it was; what a killed process left beside it goes.
+    It is flushed to disk before it is renamed. On failure the previous file is kept.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
-    handle, name = tempfile.mkstemp(prefix=_part(path), suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        _synchronise(part)
-        part.chmod(0o666 & ~_umask())  # mkstemp made it readable by its owner only
-        part.replace(path)
+    with _sole_writer(path) as (new, _):
+        yield new
+        _synchronise(new)
+        new.replace(path)
         _synchronise(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder: a new one to fill, which takes the place of ``path`` at the end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
-    part = Path(tempfile.mkdtemp(prefix=_part(path), suffix=".part", dir=path.parent))
-    old = part.with_suffix(".old.part")
-    try:
-        yield part
-        for file in part.rglob("*"):
-            if file.is_file():
-                _synchronise(file)
-        part.chmod(0o777 & ~_umask())  # mkdtemp made it readable by its owner only
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty folder beside ``path`` to fill; it replaces the folder ``path`` at the end.
+
+    Its content is flushed to disk before it is renamed. On failure the previous folder is kept.
+    """
+    with _sole_writer(path) as (new, old):
+        new.mkdir()
+        yield new
+        for entry in (*new.rglob("*"), new):
+            _synchronise(entry)
         if path.exists():
             path.replace(old)
-        part.replace(path)
+        new.replace(path)
         _synchronise(path.parent)
-    except BaseException:
-        if old.exists() and not path.exists():
-            old.replace(path)
-        raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
-def _part(path: Path) -> str:
-    """How the names of this process's unfinished files for a path begin."""
-    return f".{path.name}.{os.getpid()}."
+@contextmanager
+def _sole_writer(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Yields paths for the new content and for the old one set aside, while no one else has them.
 
-
-def _remove_abandoned(path: Path) -> None:
-    """Removes unfinished files for a path whose process is gone: it was killed.
-
-    A folder that was put aside for a new one, which then did not take its place, comes back.
+    Another writer of ``path`` waits. The lock ends with its process, however that ends; what a
+    killed process left is cleared by the next writer.
     """
-    for part in path.parent.glob(f".{path.name}.*.part"):
-        owner = part.name.removeprefix(f".{path.name}.").split(".")[0]
-        if not owner.isdigit() or psutil.pid_exists(int(owner)):
-            continue
-        if part.name.endswith(".old.part") and not path.exists():
-            part.replace(path)
-        elif part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock, new, old = (path.with_name(f".{path.name}.{use}.part") for use in ("lock", "new", "old"))
+    with FileLock(lock):
+        try:
+            _clear(path, new, old)
+            yield new, old
+        finally:
+            _clear(path, new, old)
+            lock.unlink(missing_ok=True)  # still held: FileLock retries on a file that is gone
+
+
+def _clear(path: Path, new: Path, old: Path) -> None:
+    """Removes leftovers; a folder that was set aside and not replaced is restored first."""
+    if old.exists() and not path.exists():
+        old.replace(path)
+    for left in (new, old):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
         else:
-            part.unlink(missing_ok=True)
+            left.unlink(missing_ok=True)
 
 
 def _synchronise(path: Path) -> None:
@@ -98,15 +86,9 @@ def _synchronise(path: Path) -> None:
         os.close(handle)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes strict JSON: NaN and infinity raise ValueError."""
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
@@ -126,7 +108,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Writes a ``.npy`` file that can be memory-mapped."""
-    with whole_file(path) as part, part.open("wb") as file:
+    with atomic_file(path) as part, part.open("wb") as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
@@ -167,7 +149,7 @@ def array_writer(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterato
         ValueError: at the end, where other than ``shape[0]`` rows were written; there is no
             file then.
     """
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         with part.open("wb") as file:
             writer = RowWriter(file, shape, dtype)
             yield writer

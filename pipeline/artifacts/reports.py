@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.artifacts.files import (
     ArtifactError,
-    whole_file,
+    atomic_file,
 )
 from pipeline.artifacts.paths import SWAPS
 
@@ -25,7 +25,7 @@ def write_swaps(matrices: dict[str, np.ndarray], class_names: list[str]) -> None
         matrices: By kind of style, int64 (K, K); rows: the class asked for.
         class_names: K.
     """
-    with whole_file(SWAPS) as part, part.open("w", newline="") as file:
+    with atomic_file(SWAPS) as part, part.open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(SWAP_COLUMNS)
         for kind, matrix in matrices.items():

@@ -16,7 +16,7 @@ from torchvision import datasets
 from torchvision.datasets.utils import calculate_md5, check_integrity
 
 from pipeline.artifacts.dataset import Split
-from pipeline.artifacts.files import whole_file
+from pipeline.artifacts.files import atomic_file
 from pipeline.data.download import download
 from vaegan.data import LabelledImages
 
@@ -157,7 +157,7 @@ def _obtain(
         reason = download(mirror, missing, work, patience)
         for file, md5 in list(missing.items()):
             if check_integrity(work / file, md5):
-                with whole_file(kept / file) as part:
+                with atomic_file(kept / file) as part:
                     shutil.copyfile(work / file, part)
                 del missing[file]
         if not missing:

@@ -1,12 +1,12 @@
-"""Stage classifier: the independent classifier that drawn images are judged by.
+"""Stage classifier: trains the independent classifier that evaluates generated images.
 
-It learns from real images only, so it is trained once while models come and go.
+It depends on the real images only, so one classifier serves all models of a data set.
 """
 
 from typing import Any
 
 from pipeline.artifacts.dataset import read_dataset
-from pipeline.artifacts.files import whole_folder
+from pipeline.artifacts.files import atomic_folder
 from pipeline.artifacts.paths import CLASSIFIER
 from pipeline.params import ClassifierParams
 from vaegan.data import as_tensor, to_unit_range
@@ -35,6 +35,6 @@ def run(params: ClassifierParams) -> dict[str, Any]:
         images = to_unit_range(as_tensor(dataset.test.images[rows], device))
         right += int((classify(trained, images).classes == dataset.test.labels[rows]).sum())
     accuracy = right / len(dataset.test)
-    with whole_folder(CLASSIFIER) as folder:
+    with atomic_folder(CLASSIFIER) as folder:
         trained.save(folder, {"dataset": dataset.name, "test_accuracy": accuracy})
     return {"dataset": dataset.name, "accuracy": accuracy}

@@ -1,4 +1,4 @@
-"""Stage evaluate: the numbers that a model is judged by, and how far they are to be trusted."""
+"""Stage evaluate: measures all metrics of a model and decides the verdict on it."""
 
 import hashlib
 import json
@@ -20,21 +20,19 @@ from vaegan.evaluation.classifier import Classifier
 from vaegan.evaluation.codes import control_metrics, failed_controls, probe_metrics, rate_metrics
 from vaegan.evaluation.images import image_metrics
 from vaegan.evaluation.intervals import bootstrap_interval
-from vaegan.evaluation.metrics import FIRST_METRICS
+from vaegan.evaluation.metrics import Arrays, Metrics, headlines_first
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 from vaegan.rng import numpy_rng
 
 PASSED = "passed"
-PROTOCOL = 2  # changes where the same model would be given other numbers
-Arrays = dict[str, np.ndarray]
-Metrics = dict[str, float]
+PROTOCOL = 2  # to be raised whenever the same model would be given other numbers
 
 
 def verdict(metrics: Metrics, degenerate_below: float) -> tuple[str, str]:
-    """Whether the model is sound or degenerate, in a word and in a sentence.
+    """Decides whether a model is sound, degenerate or untrusted; returns the word and a sentence.
 
     Degenerate: swapped images do not show the identity of their specified code. Untrusted: the
-    probes failed on codes of which it is known what they hold, so no leakage means anything.
+    probes failed their control experiments, so their leakage means nothing.
     """
     failed = failed_controls(metrics)
     if failed:
@@ -63,7 +61,7 @@ def measure_all(
     test: Arrays,
     params: EvaluateParams,
 ) -> tuple[Metrics, Arrays]:
-    """Every metric by name, and the confusion matrices of swaps."""
+    """Measures every metric, by key, and the confusion matrices of swaps, by kind of style."""
     seed = params.seed
     from_images, right, matrices = image_metrics(
         model, classifier, images, test, params.swaps, seed
@@ -77,14 +75,8 @@ def measure_all(
     return metrics, matrices
 
 
-def in_order(metrics: Metrics) -> Metrics:
-    """The metrics that matter first, first: tables of experiments have their columns in order."""
-    first = {name: metrics[name] for name in FIRST_METRICS if name in metrics}
-    return first | metrics
-
-
 def gates(params: EvaluateParams) -> dict[str, tuple[str, float]]:
-    """What a champion must reach, by metric."""
+    """Bounds that a champion must meet, by metric."""
     return {
         "swap/identity_accuracy": (">=", params.gates.transfer),
         "specified/probe_accuracy": (">=", params.gates.specified),
@@ -93,7 +85,7 @@ def gates(params: EvaluateParams) -> dict[str, tuple[str, float]]:
 
 
 def protocol(dataset: Dataset, classifier: str, params: EvaluateParams) -> str:
-    """A digest of how a model is judged: only what was judged alike can be compared."""
+    """Digest of how a model is evaluated; only results of equal protocols can be compared."""
     how = {
         "protocol": PROTOCOL,
         "images": dataset.description["splits"][params.split]["arrays"]["images"]["sha256"],
@@ -151,12 +143,17 @@ def run(params: EvaluateParams, journal: Journal) -> dict[str, Any]:
             f"{CLASSIFIER} expects images of {classifier.image_shape}, got {data.image_shape}: "
             "run the stage classifier"
         )
+    if classifier.class_count != data.class_count:
+        raise ValueError(
+            f"{CLASSIFIER} knows {classifier.class_count} classes, expected {data.class_count}: "
+            "run the stage classifier"
+        )
     journal.begin(dataset, {"model": digest})
     metrics, matrices = measure_all(model, classifier, images, train, test, params)
     word, sentence = verdict(metrics, params.degenerate_below)
     results = (
         {"verdict": word}
-        | in_order(metrics)
+        | headlines_first(metrics)
         | {
             "dataset": dataset.name,
             "split": params.split,

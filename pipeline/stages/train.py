@@ -11,7 +11,7 @@ import torch
 from pipeline.artifacts.checkpoints import Checkpoints, training_key
 from pipeline.artifacts.curves import write_curves
 from pipeline.artifacts.dataset import Dataset, read_dataset
-from pipeline.artifacts.files import whole_folder
+from pipeline.artifacts.files import atomic_folder
 from pipeline.artifacts.paths import MODEL
 from pipeline.journal import Journal
 from pipeline.params import ModelParams, TrainParams, flat
@@ -119,7 +119,7 @@ def run(model_params: ModelParams, params: TrainParams, journal: Journal) -> dic
     journal.begin(dataset, {"tags": machine, "note": _describe(about)}, checkpoints.key)
     curves = run_training(trainer, checkpoints, sample_images(dataset, device), journal)
     fitted = trainer.finish()
-    with whole_folder(MODEL) as folder:
+    with atomic_folder(MODEL) as folder:
         trainer.model.eval().save(folder, about)
     write_curves(curves.drop(columns=UNREPEATABLE))
     checkpoints.clear()

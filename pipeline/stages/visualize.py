@@ -12,7 +12,7 @@ from pipeline.artifacts.codes import read_codes
 from pipeline.artifacts.curves import read_curves
 from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.figures import write_figure
-from pipeline.artifacts.files import read_json, whole_folder
+from pipeline.artifacts.files import atomic_folder, read_json
 from pipeline.artifacts.paths import FIGURES, METRICS, MODEL
 from pipeline.artifacts.reports import read_swaps
 from pipeline.journal import Journal
@@ -227,7 +227,7 @@ def run(params: VisualizeParams, journal: Journal) -> dict[str, Any]:
         )
     journal.begin(dataset, {"model": digest})
     names = []
-    with whole_folder(FIGURES) as folder:
+    with atomic_folder(FIGURES) as folder:
         for name, figure in draw_all(drawing):
             write_figure(name, figure, folder)
             names.append(name)

@@ -13,16 +13,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, LifecycleStage
 
 from pipeline.artifacts.paths import repository
+from vaegan.evaluation.metrics import OVERVIEW_KEYS
 
 EXPERIMENT = "vaegan"
 VIEW_TAG = "mlflow.sharedViewState.first"
-SHOWN_METRICS = (
-    "leakage/mean",
-    "leakage/sampled",
-    "reconstruction/mse",
-    "specified/probe_accuracy",
-    "swap/identity_accuracy",
-)
 SHOWN_PARAMS = ("dataset", "train.lr", "train.seed")
 ANSWER_WITHIN = 5.0  # seconds in which a tracking server has to answer at all
 
@@ -81,7 +75,7 @@ def _show_first_columns(experiment: str) -> None:
     MLflow's page keeps a shared view as a tag of the experiment; a link with
     ``?viewStateShareKey=first`` opens it.
     """
-    columns = [f"metrics.`{name}`" for name in SHOWN_METRICS]
+    columns = [f"metrics.`{name}`" for name in OVERVIEW_KEYS]
     columns += [f"params.`{name}`" for name in SHOWN_PARAMS] + ["tags.`verdict`"]
     view = json.dumps(
         {"selectedColumns": columns, "orderByKey": "attributes.start_time", "orderByAsc": False}
