@@ -8,16 +8,16 @@ import sys
 from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.files import whole_folder
 from pipeline.artifacts.paths import CLASSIFIER
-from pipeline.params import ClassifierParams
 from pipeline.stage import run_stage
 from vaegan.data import as_tensor, to_unit_range
 from vaegan.devices import configure_torch, resolve_device
 from vaegan.evaluation.classifier import classify, train_classifier
+from vaegan.evaluation.config import ClassifierConfig
 
 AT_ONCE = 1000  # test images
 
 
-def classifier(dataset: Dataset, params: ClassifierParams) -> None:
+def classifier(dataset: Dataset, params: ClassifierConfig) -> None:
     """Writes ``classifier/``: weights, and how well it does on real test images."""
     configure_torch(params.threads)
     device = resolve_device(params.device)

@@ -9,11 +9,11 @@ import torch
 from pipeline.artifacts.codes import write_codes
 from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.paths import CODES, MODEL
-from pipeline.params import EncodeParams
 from pipeline.stage import run_stage
 from pipeline.tracking import runs as tracking
 from vaegan.data import LabelledImages, as_tensor, to_unit_range
 from vaegan.devices import configure_torch, resolve_device, to_channels_last
+from vaegan.model.config import EncodeConfig
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 
 
@@ -46,7 +46,7 @@ def encode_split(
         yield arrays | {"labels": data.labels[rows]}
 
 
-def encode(dataset: Dataset, params: EncodeParams) -> None:
+def encode(dataset: Dataset, params: EncodeConfig) -> None:
     """Writes ``codes/``."""
     configure_torch(params.threads)
     device = resolve_device(params.device)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from dataclasses import asdict
 
 import numpy as np
 
@@ -11,7 +12,6 @@ from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.paths import CLASSIFIER, METRICS, MODEL, SWAPS
 from pipeline.artifacts.reports import write_swaps
-from pipeline.params import EvaluateParams
 from pipeline.stage import run_stage
 from pipeline.tracking import champion
 from pipeline.tracking import runs as tracking
@@ -19,6 +19,7 @@ from vaegan.data import stratified_subset
 from vaegan.devices import configure_torch, resolve_device
 from vaegan.evaluation.classifier import Classifier
 from vaegan.evaluation.codes import control_metrics, failed_controls, probe_metrics, rate_metrics
+from vaegan.evaluation.config import EvaluationConfig
 from vaegan.evaluation.images import image_metrics
 from vaegan.evaluation.intervals import bootstrap_interval
 from vaegan.evaluation.metrics import FIRST_METRICS
@@ -61,7 +62,7 @@ def measure_all(
     images: np.ndarray,
     train: Arrays,
     test: Arrays,
-    params: EvaluateParams,
+    params: EvaluationConfig,
 ) -> tuple[Metrics, Arrays]:
     """Every metric by name, and the confusion matrices of swaps."""
     seed = params.seed
@@ -83,7 +84,7 @@ def in_order(metrics: Metrics) -> Metrics:
     return first | metrics
 
 
-def gates(params: EvaluateParams) -> dict[str, tuple[str, float]]:
+def gates(params: EvaluationConfig) -> dict[str, tuple[str, float]]:
     """What a champion must reach, by metric."""
     return {
         "swap/identity_accuracy": (">=", params.gates.transfer),
@@ -92,17 +93,19 @@ def gates(params: EvaluateParams) -> dict[str, tuple[str, float]]:
     }
 
 
-def protocol(dataset: Dataset, classifier: str, params: EvaluateParams) -> str:
+def protocol(dataset: Dataset, classifier: str, params: EvaluationConfig) -> str:
     """A digest of how a model is judged: only what was judged alike can be compared."""
     how = {
         "protocol": PROTOCOL,
         "images": dataset.description["splits"][params.split]["arrays"]["images"]["sha256"],
         "judge": classifier,  # the key under which models were measured before
-    } | params.model_dump(exclude={"gates", "champion_by", "degenerate_below", "device", "threads"})
+    }
+    others = {"gates", "champion_by", "degenerate_below", "device", "threads"}
+    how |= {name: value for name, value in asdict(params).items() if name not in others}
     return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
+def evaluate(dataset: Dataset, params: EvaluationConfig) -> None:
     """Writes ``reports/metrics.json`` and ``reports/swaps.csv``."""
     configure_torch(params.threads)
     device = resolve_device(params.device)

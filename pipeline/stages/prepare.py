@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.artifacts.dataset import Dataset, read_dataset, write_dataset
 from pipeline.artifacts.paths import PREPARED, repository
+from pipeline.data.config import PrepareConfig
 from pipeline.data.sources import (
     ARCHIVED,
     Splits,
@@ -20,7 +21,6 @@ from pipeline.data.sources import (
     load_archives,
     load_embedded_digits,
 )
-from pipeline.params import PrepareParams
 from pipeline.stage import run_stage
 from vaegan.data import stratified_subset
 from vaegan.rng import numpy_rng
@@ -59,7 +59,7 @@ ABOUT: dict[str, dict[str, Any]] = {
 }
 
 
-def prepare(params: PrepareParams, raw: Path, folder: Path = PREPARED) -> Dataset:
+def prepare(params: PrepareConfig, raw: Path, folder: Path = PREPARED) -> Dataset:
     """Writes the data set, or the fallback where it is not to be had, and opens it.
 
     Args:
@@ -105,7 +105,7 @@ def hold_out(splits: Splits, size: int) -> Splits:
     }
 
 
-def _load(params: PrepareParams, raw: Path, work: Path) -> tuple[str, Splits]:
+def _load(params: PrepareConfig, raw: Path, work: Path) -> tuple[str, Splits]:
     """The images, read from ``work``, and the name of the data set that they really are of."""
     if params.dataset == "digits":
         return "digits", load_embedded_digits()
@@ -130,7 +130,7 @@ def main() -> int:
     return run_stage(lambda params: _main(params.prepare))
 
 
-def _main(params: PrepareParams) -> None:
+def _main(params: PrepareConfig) -> None:
     dataset = prepare(params, repository() / RAW)
     shape = "x".join(map(str, dataset.train.image_shape))
     counts = ", ".join(f"{len(data)} {split}" for split, data in dataset.splits.items())

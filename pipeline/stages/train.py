@@ -14,47 +14,19 @@ from pipeline.artifacts.curves import write_curves
 from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.files import whole_folder
 from pipeline.artifacts.paths import MODEL
-from pipeline.params import ModelParams, TrainParams, flat
+from pipeline.params import flat
 from pipeline.stage import run_stage
 from pipeline.tracking import runs as tracking
 from pipeline.tracking.provenance import machine_tags
 from vaegan.data import first_per_class, to_unit_range
-from vaegan.devices import configure_torch, resolve_device, resolve_precision
-from vaegan.model.config import CodeConfig, ModelConfig, TransportConfig
+from vaegan.devices import configure_torch
+from vaegan.model.config import ModelConfig
 from vaegan.model.vae import DisentanglingVAE
-from vaegan.training.config import ObjectiveWeights, TrainingConfig, TransportTraining
+from vaegan.training.config import TrainingConfig
 from vaegan.training.trainer import Trainer
 
 # Depends on the machine's load: tracked, but kept out of a file that DVC hashes.
 UNREPEATABLE = "images_per_second"
-
-
-def model_config(params: ModelParams, dataset: Dataset) -> ModelConfig:
-    """The structure for a data set's images and classes."""
-    transport = params.transport.model_dump()
-    return ModelConfig(
-        image_shape=dataset.train.image_shape,
-        class_count=dataset.train.class_count,
-        base_channels=params.base_channels,
-        specified=CodeConfig(**params.specified.model_dump()),
-        unspecified=CodeConfig(**params.unspecified.model_dump()),
-        transport=TransportConfig(**transport) if transport["layers"] else None,
-    )
-
-
-def training_config(params: TrainParams, device: torch.device) -> TrainingConfig:
-    """The library's configuration for a stage's parameters."""
-    resolved = {"weights", "transport", "device", "threads", "precision", "supervision"}
-    precision = resolve_precision(params.precision, device)
-    return TrainingConfig(
-        **params.model_dump(exclude=resolved),
-        classes_known=params.supervision == "labels",
-        precision=precision,
-        weights=ObjectiveWeights(**params.weights.model_dump()),
-        transport=TransportTraining(
-            **params.transport.model_dump(), seed=params.seed, precision=precision
-        ),
-    )
 
 
 def sample_grid(model: DisentanglingVAE, images: torch.Tensor) -> np.ndarray:
@@ -80,33 +52,31 @@ def sample_grid(model: DisentanglingVAE, images: torch.Tensor) -> np.ndarray:
     return (tiled.cpu().numpy() * 255.0).round().astype(np.uint8)
 
 
-def train(dataset: Dataset, model_params: ModelParams, params: TrainParams) -> None:
+def train(dataset: Dataset, model_params: ModelConfig, params: TrainingConfig) -> None:
     """Trains, and writes ``models/`` and ``reports/curves.csv``; goes on from a checkpoint."""
     configure_torch(params.threads)
-    device = resolve_device(params.device)
-    config = training_config(params, device)
-    trainer = Trainer(model_config(model_params, dataset), config, dataset.train, device)
+    trainer = Trainer(model_params, params, dataset.train)
     settings = flat(model_params, "model.") | flat(params, "train.")
     data = dataset.description["splits"]["train"]["arrays"]
     determinants = settings | {
         "data": data,
-        "precision": config.precision,
-        "device": device.type,
+        "precision": trainer.precision,
+        "device": trainer.device.type,
         "torch": torch.__version__,
     }
     checkpoints = Checkpoints(training_key(determinants, _code()))
     shown = first_per_class(dataset.train.labels)
-    samples = to_unit_range(torch.from_numpy(dataset.train.images[shown])).to(device)
+    samples = to_unit_range(torch.from_numpy(dataset.train.images[shown])).to(trainer.device)
     about = {
         "dataset": dataset.name,
         "class_names": dataset.description["class_names"],
         "training_images": len(dataset.train),
         "params": settings,
-        "precision": config.precision,
-        "device": device.type,
+        "precision": trainer.precision,
+        "device": trainer.device.type,
         "torch": torch.__version__,
     }
-    tags = machine_tags(config.precision, device.type, torch.get_num_threads())
+    tags = machine_tags(trainer.precision, trainer.device.type, torch.get_num_threads())
     with tracking.training_run(
         dataset, settings, _describe(about), checkpoints.key, tags
     ) as training:

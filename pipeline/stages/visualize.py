@@ -16,7 +16,6 @@ from pipeline.artifacts.figures import write_figure
 from pipeline.artifacts.files import read_json, whole_folder
 from pipeline.artifacts.paths import FIGURES, METRICS, MODEL, SWAPS
 from pipeline.artifacts.reports import read_swaps
-from pipeline.params import VisualizeParams
 from pipeline.stage import run_stage
 from pipeline.tracking import champion
 from pipeline.tracking import runs as tracking
@@ -24,6 +23,7 @@ from vaegan.data import first_per_class, stratified_subset, to_unit_range
 from vaegan.devices import configure_torch
 from vaegan.figures import images as figures
 from vaegan.figures import tables as charts
+from vaegan.figures.config import FiguresConfig
 from vaegan.figures.tsne import tsne
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 from vaegan.rng import numpy_rng
@@ -75,7 +75,7 @@ GRID_COLUMNS = 8
 class Drawing:
     """What the figures draw from: the model, the test images and their codes' means."""
 
-    def __init__(self, model: DisentanglingVAE, dataset: Dataset, params: VisualizeParams) -> None:
+    def __init__(self, model: DisentanglingVAE, dataset: Dataset, params: FiguresConfig) -> None:
         self.model = model
         self.name = dataset.name
         self.data = dataset.test
@@ -209,7 +209,7 @@ def draw_all(drawing: Drawing) -> Iterator[tuple[str, Figure]]:
     )
 
 
-def visualize(dataset: Dataset, params: VisualizeParams) -> None:
+def visualize(dataset: Dataset, params: FiguresConfig) -> None:
     """Writes ``reports/figures/``."""
     configure_torch(params.threads)
     drawing = Drawing(DisentanglingVAE.load(MODEL), dataset, params)

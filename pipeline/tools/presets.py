@@ -8,6 +8,7 @@ a name it lists them.
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def applied(changes: dict[str, Any], params: Params, path: Path) -> Params:
     """
     if unknown := set(changes) - set(flat(params)):
         raise ParamsError(f"{path}: unknown parameters: {', '.join(sorted(unknown))}")
-    content = params.model_dump()
+    content = asdict(params)
     for key, value in changes.items():
         *sections, last = key.split(".")
         place = content

@@ -19,7 +19,6 @@ import torch
 from mlflow.data.numpy_dataset import NumpyDataset, from_numpy
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from pydantic import BaseModel
 
 from pipeline.artifacts.dataset import Dataset
 from pipeline.artifacts.files import tree_digest
@@ -154,7 +153,7 @@ def _unfinished_run(experiment: str, key: str) -> str | None:
 
 
 @contextmanager
-def model_run(dataset: Dataset, stage_params: BaseModel, stage: str) -> Iterator[Run]:
+def model_run(dataset: Dataset, stage_params: Any, stage: str) -> Iterator[Run]:
     """Opens the newest run of the model in ``models/``, or a new one where there is none.
 
     Args:

@@ -12,17 +12,17 @@ from mlflow.exceptions import MlflowException
 from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.files import sha256
 from pipeline.artifacts.paths import MODEL, PREPARED
-from pipeline.params import EncodeParams
 from pipeline.tracking import registry, store
 from pipeline.tracking import runs as tracking
 from pipeline.tracking.provenance import origin
+from vaegan.model.config import EncodeConfig
 from vaegan.model.vae import weights_digest
 
 ROOT = Path(__file__).parents[3]
 
 
-def encode_params(batch_size: int = 7) -> EncodeParams:
-    return EncodeParams(batch_size=batch_size, device="cpu", threads=1)
+def encode_params(batch_size: int = 7) -> EncodeConfig:
+    return EncodeConfig(batch_size=batch_size, device="cpu", threads=1)
 
 
 def train_once(dataset: Dataset) -> str:

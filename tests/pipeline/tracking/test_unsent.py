@@ -3,6 +3,7 @@
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -14,16 +15,16 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.artifacts.dataset import read_dataset
 from pipeline.artifacts.paths import CURVES, MODEL
-from pipeline.params import EncodeParams
 from pipeline.stages import train
 from pipeline.tracking import champion, registry, unsent
 from pipeline.tracking import runs as tracking
 from pipeline.tracking.unsent import Reporter
 from tests.pipeline.server import Server
+from vaegan.model.config import EncodeConfig
 from vaegan.model.vae import weights_digest
 
 GRID = np.zeros((8, 8, 1), np.uint8)
-ENCODE = EncodeParams(batch_size=7, device="cpu", threads=1)
+ENCODE = EncodeConfig(batch_size=7, device="cpu", threads=1)
 
 
 def open_run():
@@ -204,7 +205,7 @@ def test_a_lost_model_is_registered_also_where_another_has_taken_its_place(
     on_server.start()
     shutil.rmtree(MODEL)
     CURVES.unlink()
-    other = small.train.model_copy(update={"seed": 1})
+    other = replace(small.train, seed=1)
     train.train(read_dataset(), small.model, other)
     assert weights_digest(MODEL) != digest
     assert steps(lost, "partner_loss") == [4, 8, 12]
