@@ -14,12 +14,9 @@ import torch
 from pipeline.artifacts.checkpoints import Checkpoints
 from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.params import Params, load_params
-from pipeline.stages.train import model_config, training_config
 from pipeline.tracking import runs as tracking
 from vaegan.data import as_tensor, first_per_class, to_unit_range
 from vaegan.devices import configure_torch, resolve_device
-from vaegan.model.config import ModelConfig
-from vaegan.training.config import TrainingConfig
 from vaegan.training.trainer import Trainer
 
 Kind = TypeVar("Kind", bound=Trainer)
@@ -32,17 +29,10 @@ def configured(device: str = "cpu") -> tuple[Params, Dataset, torch.device]:
     return params, read_dataset(), resolve_device(device)
 
 
-def configs(device: str = "cpu") -> tuple[ModelConfig, TrainingConfig]:
-    """Structure and training of the default run."""
-    params, dataset, where = configured(device)
-    return model_config(params.model, dataset), training_config(params.train, where)
-
-
 def trainer(kind: type[Kind], device: str = "cpu", **changes: Any) -> Kind:
     """A trainer of the default run, with some fields of its configuration changed."""
-    _, dataset, where = configured(device)
-    structure, config = configs(device)
-    return kind(structure, replace(config, **changes), dataset.train, where)
+    params, dataset, _ = configured(device)
+    return kind(params.model, replace(params.train, **{"device": device} | changes), dataset.train)
 
 
 def wait_until_logged(step: int) -> None:

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,9 +165,8 @@ def train(dataset: Dataset, params: Params) -> float:
     """Trains for some intervals; returns the median seconds per image."""
     from pipeline.stages import train as stage
 
-    transport = params.train.transport.model_copy(update={"steps": STEPS})
-    changes = {"steps": STEPS * INTERVALS, "report_every": STEPS, "transport": transport}
-    short = params.train.model_copy(update=changes)
+    transport = replace(params.train.transport, steps=STEPS)
+    short = replace(params.train, steps=STEPS * INTERVALS, report_every=STEPS, transport=transport)
     rates: list[float] = []
 
     class Watched(Trainer):

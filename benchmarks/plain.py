@@ -28,9 +28,8 @@ from benchmarks.defaults import trainer
 from benchmarks.measure import Result, side_by_side
 from pipeline.artifacts.dataset import read_dataset
 from pipeline.params import load_params
-from pipeline.stages.train import model_config, training_config
 from vaegan.model.codes import Codes, kl_to_standard_normal, reparameterize
-from vaegan.model.config import ModelConfig
+from vaegan.model.config import ModelStructure
 from vaegan.model.networks import Decoder, Upsampling
 from vaegan.model.vae import DisentanglingVAE
 from vaegan.training import losses
@@ -69,8 +68,8 @@ class Triplets(Dataset):
 class PlainTrainer:
     """One optimizer pass per term; the networks are ours, laid out and computed as torch does."""
 
-    def __init__(self, structure: ModelConfig, config: TrainingConfig, images: Dataset) -> None:
-        usual = config.classes_known and config.mismatched and config.real_target == 1.0
+    def __init__(self, structure: ModelStructure, config: TrainingConfig, images: Dataset) -> None:
+        usual = config.supervision == "labels" and config.mismatched and config.real_target == 1.0
         if config.weights.cycle or not usual:
             raise ValueError("only the default's terms, discriminator and labels are written here")
         self.config = config
@@ -232,10 +231,11 @@ def plain_images(root: str) -> datasets.MNIST:
 def serve() -> None:
     """Trains some iterations for each line that comes in, and answers each with one."""
     params, dataset = load_params(), read_dataset()
-    config = training_config(params.train, torch.device("cpu"))
+    data = dataset.train
+    structure = ModelStructure.of(params.model, data.image_shape, data.class_count)
     with tempfile.TemporaryDirectory() as root:
         images = Triplets(plain_images(root))
-        plain = PlainTrainer(model_config(params.model, dataset), config, images)
+        plain = PlainTrainer(structure, params.train, images)
         for _ in sys.stdin:
             for _ in range(ITERATIONS):
                 plain.iterate()

@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from benchmarks.defaults import configured, in_own_store, trainer, wait_until_logged
 from benchmarks.measure import BEGUN, LATEST, Result
 from pipeline.artifacts.dataset import Dataset
-from pipeline.params import EvaluateParams
 from pipeline.stages.encode import encode_split
 from pipeline.stages.train import run_training
 from vaegan.data import as_tensor
 from vaegan.evaluation.classifier import Classifier, classify, train_classifier
+from vaegan.evaluation.config import EvaluationConfig
 from vaegan.evaluation.metrics import Arrays
 from vaegan.evaluation.probes import PANEL, accuracy
 from vaegan.evaluation.swaps import cross_class_pairs, decode_in_batches
@@ -39,7 +39,7 @@ PUBLISHED = {
 
 
 def quality(
-    model: DisentanglingVAE, classifier: Classifier, dataset: Dataset, params: EvaluateParams
+    model: DisentanglingVAE, classifier: Classifier, dataset: Dataset, params: EvaluationConfig
 ) -> dict[str, float]:
     """The metrics that were published, for a model as it is."""
     device = next(model.parameters()).device
@@ -82,7 +82,7 @@ class Measured(Trainer):
     """A trainer whose clock stands still after each report, while quality is measured."""
 
     def start(
-        self, classifier: Classifier, dataset: Dataset, params: EvaluateParams, idle: float
+        self, classifier: Classifier, dataset: Dataset, params: EvaluationConfig, idle: float
     ) -> None:
         """Sets what to measure with, and how many seconds of the process do not count."""
         self.judged_by, self.idle, self.rows = (classifier, dataset, params), idle, list[dict]()

@@ -61,7 +61,7 @@ def floor(trainer: Trainer) -> Callable[[], None]:
     generator, adversary, guess = Backward(), Backward(), Backward()
 
     def autocast() -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
+        return torch.autocast(device.type, torch.bfloat16, enabled=trainer.precision == "bfloat16")
 
     def step() -> None:
         for tensor in (s, z, own, *ours, *theirs, *guessers):
@@ -117,7 +117,7 @@ def run() -> list[Result]:
     ratio = statistics.median(r / f for r, f in zip(real, bare, strict=True))
     return [
         Result(
-            f"images per second, real loop ({paced.config.precision})",
+            f"images per second, real loop ({paced.precision})",
             images / statistics.median(real),
         ),
         Result("images per second, floor", images / statistics.median(bare)),

@@ -23,7 +23,8 @@ from pipeline.artifacts.paths import (
     SWAPS,
 )
 from pipeline.console import Console
-from pipeline.params import Params, flat, load_params
+from pipeline.params import Params, load_params
+from pipeline.sections import flat
 
 FAULTS = (ValueError, OSError, FloatingPointError)  # of the user's files, values and disk
 FOREIGN = ("MlflowException", "SQLAlchemyError")  # by name: a stage without them starts faster

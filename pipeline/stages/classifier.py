@@ -3,20 +3,22 @@
 It depends on the real images only, so one classifier serves all models of a data set.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts.dataset import read_dataset
 from pipeline.artifacts.files import atomic_folder
 from pipeline.artifacts.paths import CLASSIFIER
-from pipeline.params import ClassifierParams
 from vaegan.data import as_tensor, to_unit_range
 from vaegan.devices import configure_torch, resolve_device
 from vaegan.evaluation.classifier import classify, train_classifier
 
+if TYPE_CHECKING:  # no stage computes with the code of these
+    from vaegan.evaluation.config import ClassifierConfig
+
 AT_ONCE = 1000  # test images
 
 
-def run(params: ClassifierParams) -> dict[str, Any]:
+def run(params: "ClassifierConfig") -> dict[str, Any]:
     """Writes ``classifier/``: weights, and the accuracy on real test images.
 
     Returns:

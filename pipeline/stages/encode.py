@@ -1,7 +1,7 @@
 """Stage encode: the posteriors of both codes of every image."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -9,11 +9,13 @@ import torch
 from pipeline.artifacts.codes import write_codes
 from pipeline.artifacts.dataset import read_dataset
 from pipeline.artifacts.paths import MODEL
-from pipeline.journal import Journal
-from pipeline.params import EncodeParams
 from vaegan.data import LabelledImages, as_tensor, to_unit_range
 from vaegan.devices import configure_torch, resolve_device, to_channels_last
+from vaegan.model.config import EncodeConfig
 from vaegan.model.vae import DisentanglingVAE, weights_digest
+
+if TYPE_CHECKING:  # no stage computes with the code of these
+    from pipeline.journal import Journal
 
 
 def encode_split(
@@ -45,7 +47,7 @@ def encode_split(
         yield arrays | {"labels": data.labels[rows]}
 
 
-def run(params: EncodeParams, journal: Journal) -> dict[str, Any]:
+def run(params: EncodeConfig, journal: "Journal") -> dict[str, Any]:
     """Writes ``codes/``.
 
     Returns:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import math
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,17 +13,19 @@ from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.paths import CLASSIFIER, METRICS, MODEL
 from pipeline.artifacts.reports import write_swaps
-from pipeline.journal import Journal
-from pipeline.params import EvaluateParams
 from vaegan.data import stratified_subset
 from vaegan.devices import configure_torch, resolve_device
 from vaegan.evaluation.classifier import Classifier
 from vaegan.evaluation.codes import control_metrics, failed_controls, probe_metrics, rate_metrics
+from vaegan.evaluation.config import EvaluationConfig
 from vaegan.evaluation.images import image_metrics
 from vaegan.evaluation.intervals import bootstrap_interval
 from vaegan.evaluation.metrics import Arrays, Metrics, headlines_first
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 from vaegan.rng import numpy_rng
+
+if TYPE_CHECKING:  # no stage computes with the code of these
+    from pipeline.journal import Journal
 
 PASSED = "passed"
 PROTOCOL = 2  # to be raised whenever the same model would be given other numbers
@@ -59,7 +62,7 @@ def measure_all(
     images: np.ndarray,
     train: Arrays,
     test: Arrays,
-    params: EvaluateParams,
+    params: EvaluationConfig,
 ) -> tuple[Metrics, Arrays]:
     """Measures every metric, by key, and the confusion matrices of swaps, by kind of style."""
     seed = params.seed
@@ -75,7 +78,7 @@ def measure_all(
     return metrics, matrices
 
 
-def gates(params: EvaluateParams) -> dict[str, tuple[str, float]]:
+def gates(params: EvaluationConfig) -> dict[str, tuple[str, float]]:
     """Bounds that a champion must meet, by metric."""
     return {
         "swap/identity_accuracy": (">=", params.gates.transfer),
@@ -84,13 +87,15 @@ def gates(params: EvaluateParams) -> dict[str, tuple[str, float]]:
     }
 
 
-def protocol(dataset: Dataset, classifier: str, params: EvaluateParams) -> str:
+def protocol(dataset: Dataset, classifier: str, params: EvaluationConfig) -> str:
     """Digest of how a model is evaluated; only results of equal protocols can be compared."""
     how = {
         "protocol": PROTOCOL,
         "images": dataset.description["splits"][params.split]["arrays"]["images"]["sha256"],
         "judge": classifier,  # the key under which models were measured before
-    } | params.model_dump(exclude={"gates", "champion_by", "degenerate_below", "device", "threads"})
+    }
+    others = {"gates", "champion_by", "degenerate_below", "device", "threads"}
+    how |= {name: value for name, value in asdict(params).items() if name not in others}
     return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -113,7 +118,7 @@ def gates_passed(metrics: Metrics, word: str, required: dict[str, tuple[str, flo
     return PASSED
 
 
-def run(params: EvaluateParams, journal: Journal) -> dict[str, Any]:
+def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
     """Writes ``reports/metrics.json`` and ``reports/swaps.csv``.
 
     Returns:

@@ -7,7 +7,7 @@ downloaded to, ``data/raw`` of the user's own repository.
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,9 +20,11 @@ from pipeline.data.sources import (
     load_archives,
     load_embedded_digits,
 )
-from pipeline.params import PrepareParams
 from vaegan.data import stratified_subset
 from vaegan.rng import numpy_rng
+
+if TYPE_CHECKING:  # no stage computes with the code of these
+    from pipeline.data.config import PrepareConfig
 
 RAW = Path("data/raw")
 VALIDATION = 0, "validation"  # seed and purpose of the choice of held-out images
@@ -58,7 +60,7 @@ ABOUT: dict[str, dict[str, Any]] = {
 }
 
 
-def prepare(params: PrepareParams, raw: Path, folder: Path = PREPARED) -> Dataset:
+def prepare(params: "PrepareConfig", raw: Path, folder: Path = PREPARED) -> Dataset:
     """Writes the data set, or the fallback where it is not to be had, and opens it.
 
     Args:
@@ -104,7 +106,7 @@ def hold_out(splits: Splits, size: int) -> Splits:
     }
 
 
-def _load(params: PrepareParams, raw: Path, work: Path) -> tuple[str, Splits]:
+def _load(params: "PrepareConfig", raw: Path, work: Path) -> tuple[str, Splits]:
     """The images, read from ``work``, and the name of the data set that they really are of."""
     if params.dataset == "digits":
         return "digits", load_embedded_digits()
@@ -124,7 +126,7 @@ def _load(params: PrepareParams, raw: Path, work: Path) -> tuple[str, Splits]:
         return "digits", load_embedded_digits()
 
 
-def run(params: PrepareParams) -> dict[str, Any]:
+def run(params: "PrepareConfig") -> dict[str, Any]:
     """Writes ``data/prepared``; archives lie in ``data/raw`` of the user's own repository.
 
     Returns:

@@ -1,57 +1,31 @@
 """Stage train: trains the model on the prepared data set."""
 
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+import vaegan
 from pipeline.artifacts.checkpoints import Checkpoints, training_key
 from pipeline.artifacts.curves import write_curves
 from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.files import atomic_folder
 from pipeline.artifacts.paths import MODEL
-from pipeline.journal import Journal
-from pipeline.params import ModelParams, TrainParams, flat
+from pipeline.sections import flat
 from vaegan.data import first_per_class, to_unit_range
-from vaegan.devices import configure_torch, resolve_device, resolve_precision
-from vaegan.model.config import CodeConfig, ModelConfig, TransportConfig
+from vaegan.devices import configure_torch
+from vaegan.model.config import ModelConfig
 from vaegan.model.vae import DisentanglingVAE, weights_digest
-from vaegan.training.config import ObjectiveWeights, TrainingConfig, TransportTraining
+from vaegan.training.config import TrainingConfig
 from vaegan.training.trainer import Trainer
+
+if TYPE_CHECKING:  # no stage computes with the code of these
+    from pipeline.journal import Journal
 
 # Depends on the machine's load: tracked, but kept out of a file that DVC hashes.
 UNREPEATABLE = "images_per_second"
-
-
-def model_config(params: ModelParams, dataset: Dataset) -> ModelConfig:
-    """The structure for a data set's images and classes."""
-    transport = params.transport.model_dump()
-    return ModelConfig(
-        image_shape=dataset.train.image_shape,
-        class_count=dataset.train.class_count,
-        base_channels=params.base_channels,
-        specified=CodeConfig(**params.specified.model_dump()),
-        unspecified=CodeConfig(**params.unspecified.model_dump()),
-        transport=TransportConfig(**transport) if transport["layers"] else None,
-    )
-
-
-def training_config(params: TrainParams, device: torch.device) -> TrainingConfig:
-    """The library's configuration for a stage's parameters."""
-    resolved = {"weights", "transport", "device", "threads", "precision", "supervision"}
-    precision = resolve_precision(params.precision, device)
-    return TrainingConfig(
-        **params.model_dump(exclude=resolved),
-        classes_known=params.supervision == "labels",
-        precision=precision,
-        weights=ObjectiveWeights(**params.weights.model_dump()),
-        transport=TransportTraining(
-            **params.transport.model_dump(), seed=params.seed, precision=precision
-        ),
-    )
 
 
 def sample_grid(model: DisentanglingVAE, images: torch.Tensor) -> np.ndarray:
@@ -77,7 +51,7 @@ def sample_grid(model: DisentanglingVAE, images: torch.Tensor) -> np.ndarray:
     return (tiled.cpu().numpy() * 255.0).round().astype(np.uint8)
 
 
-def run(model_params: ModelParams, params: TrainParams, journal: Journal) -> dict[str, Any]:
+def run(model_params: ModelConfig, params: TrainingConfig, journal: "Journal") -> dict[str, Any]:
     """Trains, and writes ``models/`` and ``reports/curves.csv``; resumes from a checkpoint.
 
     Returns:
@@ -90,34 +64,21 @@ def run(model_params: ModelParams, params: TrainParams, journal: Journal) -> dic
     """
     dataset = read_dataset()
     configure_torch(params.threads)
-    device = resolve_device(params.device)
-    config = training_config(params, device)
-    trainer = Trainer(model_config(model_params, dataset), config, dataset.train, device)
+    trainer = Trainer(model_params, params, dataset.train)
     settings = flat(model_params, "model.") | flat(params, "train.")
+    machine = {"precision": trainer.precision, "device": trainer.device.type}
+    versions = machine | {"torch": torch.__version__}
     data = dataset.description["splits"]["train"]["arrays"]
-    determinants = settings | {
-        "data": data,
-        "precision": config.precision,
-        "device": device.type,
-        "torch": torch.__version__,
-    }
-    checkpoints = Checkpoints(training_key(determinants, _code()))
+    checkpoints = Checkpoints(training_key(settings | {"data": data} | versions, _code()))
     about = {
         "dataset": dataset.name,
         "class_names": dataset.description["class_names"],
         "training_images": len(dataset.train),
         "params": settings,
-        "precision": config.precision,
-        "device": device.type,
-        "torch": torch.__version__,
-    }
-    machine = {
-        "precision": config.precision,
-        "device": device.type,
-        "threads": str(torch.get_num_threads()),
-    }
+    } | versions
+    machine["threads"] = str(torch.get_num_threads())
     journal.begin(dataset, {"tags": machine, "note": _describe(about)}, checkpoints.key)
-    curves = run_training(trainer, checkpoints, sample_images(dataset, device), journal)
+    curves = run_training(trainer, checkpoints, sample_images(dataset, trainer.device), journal)
     fitted = trainer.finish()
     with atomic_folder(MODEL) as folder:
         trainer.model.eval().save(folder, about)
@@ -133,7 +94,7 @@ def sample_images(dataset: Dataset, device: torch.device) -> torch.Tensor:
 
 
 def run_training(
-    trainer: Trainer, checkpoints: Checkpoints, samples: torch.Tensor, journal: Journal
+    trainer: Trainer, checkpoints: Checkpoints, samples: torch.Tensor, journal: "Journal"
 ) -> pd.DataFrame:
     """Trains to the end; each report has a checkpoint and an entry in the journal.
 
@@ -162,15 +123,16 @@ def run_training(
     return pd.DataFrame(rows)
 
 
-def _report(journal: Journal, row: dict[str, float], image: np.ndarray | None = None) -> None:
+def _report(journal: "Journal", row: dict[str, float], image: np.ndarray | None = None) -> None:
     metrics = {name: value for name, value in row.items() if name != "step"}
     journal.report(int(row["step"]), metrics, image)
 
 
 def _code() -> list[Path]:
-    """This file and those of the library that the stage has imported."""
-    modules = [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "vaegan"]
-    return [Path(__file__)] + [Path(module.__file__) for module in modules if module.__file__]
+    """The files that determine a training: this one and those that it imports of the library."""
+    library = Path(vaegan.__file__).parent
+    patterns = ("*.py", "model/*.py", "training/*.py")
+    return [Path(__file__), *(file for p in patterns for file in sorted(library.glob(p)))]
 
 
 def _describe(about: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Stage visualize: plots the figures."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,15 +15,17 @@ from pipeline.artifacts.figures import write_figure
 from pipeline.artifacts.files import atomic_folder, read_json
 from pipeline.artifacts.paths import FIGURES, METRICS, MODEL
 from pipeline.artifacts.reports import read_swaps
-from pipeline.journal import Journal
-from pipeline.params import VisualizeParams
 from vaegan.data import first_per_class, stratified_subset, to_unit_range
 from vaegan.devices import configure_torch
 from vaegan.figures import images as figures
 from vaegan.figures import tables as charts
+from vaegan.figures.config import FiguresConfig
 from vaegan.figures.tsne import tsne
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 from vaegan.rng import numpy_rng
+
+if TYPE_CHECKING:  # no stage computes with the code of these
+    from pipeline.journal import Journal
 
 # What the table of metrics shows, in words.
 HEADLINES = {
@@ -72,7 +74,7 @@ GRID_COLUMNS = 8
 class Drawing:
     """What the figures draw from: the model, the test images and their codes' means."""
 
-    def __init__(self, model: DisentanglingVAE, dataset: Dataset, params: VisualizeParams) -> None:
+    def __init__(self, model: DisentanglingVAE, dataset: Dataset, params: FiguresConfig) -> None:
         self.model = model
         self.name = dataset.name
         self.data = dataset.test
@@ -206,7 +208,7 @@ def draw_all(drawing: Drawing) -> Iterator[tuple[str, Figure]]:
     )
 
 
-def run(params: VisualizeParams, journal: Journal) -> dict[str, Any]:
+def run(params: FiguresConfig, journal: "Journal") -> dict[str, Any]:
     """Writes ``reports/figures/``.
 
     Returns:

@@ -21,7 +21,8 @@ from scipy.stats import t as student
 
 from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.paths import repository
-from pipeline.params import flat, load_params
+from pipeline.params import load_params
+from pipeline.sections import flat
 from pipeline.tools import presets
 from vaegan.evaluation.metrics import HEADLINES, OVERVIEW_KEYS
 

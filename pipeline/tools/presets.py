@@ -7,10 +7,12 @@ without a name, ``python -m pipeline preset`` lists the presets.
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.params import PARAMS_FILE, Params, ParamsError, checked, flat, load_params, read_yaml
+from pipeline.params import PARAMS_FILE, Params, ParamsError, checked, load_params, read_yaml
+from pipeline.sections import flat
 
 FOLDER = Path("presets")
 
@@ -53,7 +55,7 @@ def apply_changes(changes: dict[str, Any], params: Params, path: Path) -> Params
     """
     if unknown := set(changes) - set(flat(params)):
         raise ParamsError(f"{path}: unknown parameters: {', '.join(sorted(unknown))}")
-    content = params.model_dump()
+    content = asdict(params)
     for key, value in changes.items():
         *sections, last = key.split(".")
         section = content

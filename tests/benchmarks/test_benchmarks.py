@@ -113,9 +113,8 @@ def test_the_plain_implementation_has_the_same_objective(
     """Under equal weights, images and noise (none), term by term, batch statistics aside."""
     monkeypatch.setattr(torch, "randn", lambda *shape, **_: torch.zeros(*shape))
     monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
-    structure = dataclasses.replace(
-        model_config, specified=CodeConfig(5, sampled), unspecified=CodeConfig(3, sampled)
-    )
+    specified, unspecified = CodeConfig(5, sampled, False), CodeConfig(3, sampled, False)
+    structure = dataclasses.replace(model_config, specified=specified, unspecified=unspecified)
     ours = Trainer(structure, training_config, bars)
     theirs = plain.PlainTrainer(structure, training_config, Fixed())
     theirs.model.load_state_dict(ours.model.state_dict())

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -36,21 +37,13 @@ def workspace(tmp_path, monkeypatch, bars, model_config):
 @pytest.fixture
 def small(workspace) -> Params:
     params = load_params(SHIPPED)
-    return params.model_copy(
-        update={
-            "model": params.model.model_copy(update={"base_channels": 2}),
-            "train": params.train.model_copy(
-                update={
-                    "steps": 12,
-                    "pairs": 8,
-                    "report_every": 4,
-                    "threads": 1,
-                    "transport": params.train.transport.model_copy(
-                        update={"steps": 10, "changes": 4, "images_per_change": 8}
-                    ),
-                }
-            ),
-        }
+    transport = replace(params.train.transport, steps=10, changes=4, images_per_change=8)
+    return replace(
+        params,
+        model=replace(params.model, base_channels=2),
+        train=replace(
+            params.train, steps=12, pairs=8, report_every=4, threads=1, transport=transport
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaegan.model.codes import Codes, Posterior
-from vaegan.model.config import KERNEL, PADDING, STRIDE, CodeConfig, ModelConfig
+from vaegan.model.config import KERNEL, PADDING, STRIDE, CodeConfig, ModelStructure
 
 SHARED_LOGVAR = -2.0  # at the start: a std of 0.37, which leaves a code room to say something
 LOGVAR_RANGE = (-12.0, 6.0)  # std in [0.0025, 20]: keeps exp() and the KL finite in training
@@ -18,7 +18,7 @@ class Encoder(nn.Module):
     and ReLU, then one linear head per code.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelStructure) -> None:
         super().__init__()
         self.config = config
         layers: list[nn.Module] = []
@@ -114,7 +114,7 @@ class Decoder(nn.Module):
     the image through a sigmoid.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelStructure) -> None:
         super().__init__()
         self.shape = (config.widths[-1], *config.sizes[-1])
         self.linear = nn.Linear(

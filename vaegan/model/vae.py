@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.model.codes import Codes, Posterior
-from vaegan.model.config import ModelConfig
+from vaegan.model.config import ModelStructure
 from vaegan.model.networks import Decoder, Encoder
 from vaegan.model.transport import ClassTransport
 
@@ -31,13 +31,13 @@ class DisentanglingVAE(nn.Module):
     They run in whatever mode the model is in; :meth:`load` returns one in eval mode.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelStructure) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.transport = None
-        if config.transport is not None:
+        if config.transport.layers:
             dims = config.specified.dim, config.unspecified.dim
             self.transport = ClassTransport(*dims, config.class_count, config.transport)
 
@@ -156,14 +156,14 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} does not describe a model: {error}") from error
 
 
-def read_config(folder: Path) -> ModelConfig:
+def read_config(folder: Path) -> ModelStructure:
     """The structure that ``model.json`` describes.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`read_description`.
     """
     try:
-        return ModelConfig.from_dict(read_description(folder)["structure"])
+        return ModelStructure.from_dict(read_description(folder)["structure"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder / CONFIG_FILE} does not describe a model: {error}") from error
 

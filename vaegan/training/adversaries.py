@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaegan.model.config import KERNEL, PADDING, STRIDE, ModelConfig
+from vaegan.model.config import KERNEL, PADDING, STRIDE, ModelStructure
 
 FEATURES = 128  # of an image, that the discriminator tells identities by
 
@@ -22,7 +22,7 @@ class Discriminator(nn.Module):
             place of a class: then no class need be known.
     """
 
-    def __init__(self, config: ModelConfig, by_example: bool = False) -> None:
+    def __init__(self, config: ModelStructure, by_example: bool = False) -> None:
         super().__init__()
         self.by_example = by_example
         layers: list[nn.Module] = []
@@ -75,7 +75,7 @@ class Critic(nn.Module):
     standardisation keeps no running statistics: using the critic never changes it.
     """
 
-    def __init__(self, config: ModelConfig, width: int = 256) -> None:
+    def __init__(self, config: ModelStructure, width: int = 256) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(config.unspecified.dim, width),

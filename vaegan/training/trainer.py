@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.data import LabelledImages, as_tensor, to_unit_range
-from vaegan.devices import to_channels_last
-from vaegan.model.config import ModelConfig
+from vaegan.devices import resolve_device, resolve_precision, to_channels_last
+from vaegan.model.config import ModelConfig, ModelStructure
 from vaegan.model.vae import DisentanglingVAE
 from vaegan.rng import derive_seed
 from vaegan.training import losses
@@ -45,14 +45,18 @@ class Trainer:
     """The game between encoder-decoder, discriminator and critic.
 
     Args:
-        model_config: Structure of the model.
-        config: How to train.
+        model_config: Structure of the model, but for the images' shape and number of classes.
+        config: How to train. ``threads`` is the process's business, see
+            :func:`vaegan.devices.configure_torch`.
         data: Training images; copied whole to a CUDA device as uint8, used where they are on the
             CPU.
-        device: Where to train.
+
+    Attributes:
+        device: The device that ``config.device`` stands for on this machine.
+        precision: The precision that ``config.precision`` stands for there.
 
     Raises:
-        ValueError: the images are not of the model's shape, or show fewer than two classes.
+        ValueError: the images show fewer than two classes, or there is no such device.
     """
 
     def __init__(
@@ -60,22 +64,20 @@ class Trainer:
         model_config: ModelConfig,
         config: TrainingConfig,
         data: LabelledImages,
-        device: str | torch.device = "cpu",
     ) -> None:
-        if data.image_shape != model_config.image_shape:
-            raise ValueError(
-                f"images are {data.image_shape}, the model wants {model_config.image_shape}"
-            )
         self.config = config
-        self.device = torch.device(device)
+        self.device = resolve_device(config.device)
+        self.precision = resolve_precision(config.precision, self.device)
+        structure = ModelStructure.of(model_config, data.image_shape, data.class_count)
+        labelled = config.supervision == "labels"
         self.images = as_tensor(data.images, self.device)
         self.labels = as_tensor(data.labels, self.device)
-        self.sampler = PairSampler(self.labels, data.class_count, config.classes_known)
+        self.sampler = PairSampler(self.labels, data.class_count, labelled)
         with torch.random.fork_rng():  # initial weights are keyed too, and torch's own stream kept
             torch.manual_seed(derive_seed(config.seed, "weights"))
-            self.model = DisentanglingVAE(model_config)
-            self.discriminator = Discriminator(model_config, by_example=not config.classes_known)
-            self.critic = Critic(model_config)
+            self.model = DisentanglingVAE(structure)
+            self.discriminator = Discriminator(structure, by_example=not labelled)
+            self.critic = Critic(structure)
         self.players: dict[str, Player] = {}
         # The transport is no part of the game: it is fitted when that is over.
         generator: list[nn.Module] = [self.model.encoder, self.model.decoder]
@@ -161,7 +163,7 @@ class Trainer:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"
+            self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
         )
 
     def draw(self) -> Draws:
@@ -231,11 +233,14 @@ class Trainer:
 
         See :func:`vaegan.transport_fit.fit_to_images`; it may be done again, to the same bits.
         """
-        if self.model.transport is None or self.config.transport is None:
+        if self.model.transport is None:
             return {}
         self.model.eval()
-        labels = self.labels if self.config.classes_known else None
-        found = fit_to_images(self.model, self.images, labels, self.config.transport)
+        config = self.config
+        labels = self.labels if config.supervision == "labels" else None
+        found = fit_to_images(
+            self.model, self.images, labels, config.transport, config.seed, self.precision
+        )
         self.model.train()
         return found
 

@@ -11,7 +11,7 @@ from vaegan.data import stratified_subset
 from vaegan.model.transport import ClassTransport
 from vaegan.model.vae import DisentanglingVAE
 from vaegan.rng import derive_seed, numpy_rng, torch_rng
-from vaegan.training.config import TransportTraining
+from vaegan.training.config import TransportFitConfig
 from vaegan.training.cuda_graph import Repeated
 from vaegan.training.players import adam, set_rate
 from vaegan.training.transport_codes import (
@@ -33,7 +33,9 @@ def fit_to_images(
     model: DisentanglingVAE,
     images: Tensor,
     labels: Tensor | None,
-    config: TransportTraining,
+    config: TransportFitConfig,
+    seed: int,
+    precision: str = "float32",
 ) -> dict[str, float]:
     """Fits the model's class transport to what its encoder makes of training images.
 
@@ -45,6 +47,8 @@ def fit_to_images(
         labels: int64 (N,) there; None where classes are not known: then specified codes are
             clustered, as many clusters as the transport has classes, and these take their place.
         config: How.
+        seed: Of weights and batches.
+        precision: ``"float32"`` or ``"bfloat16"``, of the couplings' layers; the rest is float32.
 
     Returns:
         As :func:`fit_transport`.
@@ -56,7 +60,7 @@ def fit_to_images(
     transport, encoder, device = model.transport, model.encoder, images.device
     if transport is None:
         raise ValueError("the model has no class transport to fit")
-    choice = numpy_rng(config.seed, "transport-images")
+    choice = numpy_rng(seed, "transport-images")
     # Without labels all images count as of one class, and the choice is just a random one.
     strata = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels.cpu()
     rows = torch.from_numpy(stratified_subset(strata.numpy(), config.images, choice)).to(device)
@@ -66,25 +70,25 @@ def fit_to_images(
     specified, unspecified = (torch.empty(len(rows), dim, device=device) for dim in dims)
     for chunk in torch.arange(len(rows), device=device).split(ENCODED_AT_ONCE):
         specified[chunk], unspecified[chunk] = encode_means(encoder, images[rows[chunk]])
-    rng = torch_rng(config.seed, "changes", 0, device)
+    rng = torch_rng(seed, "changes", 0, device)
     size = config.changes, config.images_per_change
     changed_rows = torch.randint(len(rows), size, generator=rng, device=device)
     changed = torch.empty(*size, dims[1], device=device)
     for codes, picked in zip(changed, changed_rows, strict=True):
         codes.copy_(encode_means(encoder, images[rows[picked]], rng)[1])
-    if labels is None:
-        classes = clusters(specified, transport.class_count, config.seed)
-    else:
-        classes = labels[rows]
+    classes = clusters(specified, transport.class_count, seed) if labels is None else labels[rows]
     encoded = EncodedImages(specified, unspecified, style_std(encoder, images), classes)
-    return fit_transport(transport, encoded, ChangedCodes(changed_rows, changed), config)
+    changes = ChangedCodes(changed_rows, changed)
+    return fit_transport(transport, encoded, changes, config, seed, precision)
 
 
 def fit_transport(
     transport: ClassTransport,
     encoded: EncodedImages,
     changed: ChangedCodes | None,
-    config: TransportTraining,
+    config: TransportFitConfig,
+    seed: int,
+    precision: str = "float32",
 ) -> dict[str, float]:
     """Fits the map so that the codes of every class come from one normal distribution.
 
@@ -104,6 +108,8 @@ def fit_transport(
         encoded: The codes.
         changed: Codes of images whose style was changed; None switches alignment off.
         config: How.
+        seed: Of weights and batches.
+        precision: ``"float32"`` or ``"bfloat16"``, of the couplings' layers; the rest is float32.
 
     Returns:
         ``transport_loss``, nats per code but for a constant, and ``alignment_loss``, both
@@ -115,10 +121,10 @@ def fit_transport(
     unspecified, labels = encoded.unspecified, encoded.labels
     variance = (1 - encoded.std.square()).clamp(min=1e-3)
     with torch.random.fork_rng():
-        torch.manual_seed(derive_seed(config.seed, "transport-weights"))
+        torch.manual_seed(derive_seed(seed, "transport-weights"))
         transport.reset()
     _match_moments(transport.matrix, transport.shift, unspecified, labels, variance)
-    losses = _maximise_likelihood(transport, encoded, variance, changed, config)
+    losses = _maximise_likelihood(transport, encoded, variance, changed, config, seed, precision)
     _finish_in_closed_form(transport, encoded, variance, config.batch)
     return losses
 
@@ -128,7 +134,9 @@ def _maximise_likelihood(
     encoded: EncodedImages,
     variance: Tensor,
     changed: ChangedCodes | None,
-    config: TransportTraining,
+    config: TransportFitConfig,
+    seed: int,
+    precision: str,
 ) -> dict[str, float]:
     """The gradient steps; returns their mean losses over the last tenth of them."""
     labels, device = encoded.labels, encoded.labels.device
@@ -138,7 +146,7 @@ def _maximise_likelihood(
 
     def update() -> dict[str, Tensor]:
         batch = _batch(encoded, changed if config.alignment else None, config.batch, rng)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             moved, log_determinant = transport.with_log_determinant(
                 encoded.unspecified[batch.rows], labels[batch.rows]
             )
@@ -155,7 +163,7 @@ def _maximise_likelihood(
     repeated = Repeated(update, rng) if device.type == "cuda" else update
     history: list[Tensor] = []
     for step in range(config.steps):
-        rng.manual_seed(derive_seed(config.seed, "transport-batch", step))
+        rng.manual_seed(derive_seed(seed, "transport-batch", step))
         set_rate(optimizer, config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
         found = repeated()["losses"]
         history.append(found.clone())

@@ -26,9 +26,9 @@ from sklearn.datasets import load_digits
 from torchvision import datasets
 
 from pipeline.artifacts.dataset import read_dataset
+from pipeline.data.config import PrepareConfig
 from pipeline.data.download import download
 from pipeline.data.sources import ArchiveError, UnavailableError, load_embedded_digits
-from pipeline.params import PrepareParams
 from pipeline.stages import prepare as stage
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -151,8 +151,8 @@ def silent() -> Iterator[SilentServer]:
 
 def params(
     dataset: str = "mnist", fallback: str = "none", timeout: float = 30.0, held_out: int = 0
-) -> PrepareParams:
-    return PrepareParams(
+) -> PrepareConfig:
+    return PrepareConfig(
         dataset=dataset, fallback=fallback, download_timeout=timeout, validation_size=held_out
     )
 

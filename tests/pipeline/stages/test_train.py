@@ -1,5 +1,6 @@
 """The stage train, in this process and with a real store."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -65,6 +66,6 @@ def test_the_run_of_a_failed_training_says_so_and_registers_nothing(small, monke
 
 def test_other_parameters_do_not_take_up_the_checkpoint(small, monkeypatch, capsys):
     interrupted(monkeypatch, small, 12, KeyboardInterrupt())
-    other = small.train.model_copy(update={"lr": 1e-4})
+    other = replace(small.train, lr=1e-4)
     train(read_dataset(), small.model, other)
     assert "going on" not in capsys.readouterr().out

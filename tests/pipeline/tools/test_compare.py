@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.params import flat, load_params
+from pipeline.params import load_params
+from pipeline.sections import flat
 from pipeline.tools import compare, presets
 from pipeline.tools.compare import (
     COLUMNS,

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.params import flat, load_params
+from pipeline.params import load_params
+from pipeline.sections import flat
 from pipeline.tools import presets
 
 ROOT = Path(__file__).parents[3]

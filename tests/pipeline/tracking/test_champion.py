@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.artifacts.paths import MODEL
 from pipeline.stages.evaluate import gates_passed
-from pipeline.tracking import champion
+from pipeline.tracking import champion, registry
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 
 GATES = {"swap/identity_accuracy": (">=", 0.9), "leakage/mean": ("<=", 0.4)}
@@ -35,11 +35,13 @@ def results(leakage: float | None, **changes) -> dict:
 def register(told, model_config):
     """A function that writes, tracks and registers a model as if trained; returns its digest."""
 
-    def one(seed: int) -> str:
+    def one(seed: int, dataset: str = "mnist") -> str:
         torch.manual_seed(seed)
         DisentanglingVAE(model_config).eval().save(MODEL, {"params": {}})
         told.train()
-        return weights_digest(MODEL)
+        digest = weights_digest(MODEL)
+        registry.tag_version_of(digest, {"dataset": dataset})
+        return digest
 
     return one
 

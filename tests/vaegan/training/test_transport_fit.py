@@ -3,12 +3,12 @@ import torch
 from tests.vaegan.model.test_transport import CLASSES, transport
 from vaegan.evaluation.leakage import leakage
 from vaegan.evaluation.probes import PANEL
-from vaegan.training.config import TransportTraining
+from vaegan.training.config import TransportFitConfig
 from vaegan.training.transport_codes import ChangedCodes, EncodedImages
 from vaegan.training.transport_fit import fit_transport
 
 
-def training(**changes) -> TransportTraining:
+def training(**changes) -> TransportFitConfig:
     values = {
         "images": 100_000,
         "steps": 400,
@@ -17,9 +17,8 @@ def training(**changes) -> TransportTraining:
         "alignment": 0.0,
         "changes": 8,
         "images_per_change": 16,
-        "seed": 0,
     }
-    return TransportTraining(**(values | changes))
+    return TransportFitConfig(**(values | changes))
 
 
 def encoded(s, z, labels, std=None) -> EncodedImages:
@@ -45,7 +44,7 @@ def codes_and_labels(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Ten
 def test_a_fitted_transport_takes_the_class_out_and_brings_the_prior():
     train, test = codes_and_labels(6000), codes_and_labels(3000, seed=1)
     fitted, std = transport(), torch.full((4,), 0.3)
-    fit_transport(fitted, encoded(*train, std), None, training(steps=1000))
+    fit_transport(fitted, encoded(*train, std), None, training(steps=1000), seed=0)
 
     def read(parts):
         panel = {name: PANEL[name] for name in ("quadratic", "perceptron-0")}
@@ -69,7 +68,7 @@ def test_equal_seeds_fit_equal_bits_and_others_do_not():
     fits = []
     for seed in (0, 0, 1):
         fits.append(transport())
-        fit_transport(fits[-1], encoded(s, z, labels), None, training(steps=20, seed=seed))
+        fit_transport(fits[-1], encoded(s, z, labels), None, training(steps=20), seed)
     states = [fit.state_dict() for fit in fits]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert any(not torch.equal(states[0][key], states[2][key]) for key in states[0])
@@ -96,7 +95,7 @@ def test_alignment_makes_one_change_of_style_one_step_of_the_code():
     for weight in (0.0, 5.0):
         fitted = transport()
         aligned = training(alignment=weight, steps=800)
-        fit_transport(fitted, encoded(s, z, labels), ChangedCodes(rows, changed), aligned)
+        fit_transport(fitted, encoded(s, z, labels), ChangedCodes(rows, changed), aligned, seed=0)
         with torch.no_grad():
             moved = fitted(z, labels)
         slopes = [
@@ -117,7 +116,7 @@ def test_the_style_that_is_told_by_z_is_taken_out_of_s():
     own = 0.1 * torch.randn(3000, CLASSES, generator=rng)
     s = 20 * torch.eye(CLASSES)[labels] + told + own
     fitted = transport()
-    fit_transport(fitted, encoded(s, z, labels), None, training(steps=300))
+    fit_transport(fitted, encoded(s, z, labels), None, training(steps=300), seed=0)
     with torch.no_grad():
         new_s, new_z = fitted.separate(s, z)
     for label in range(CLASSES):
