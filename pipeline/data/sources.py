@@ -80,13 +80,7 @@ def _split(folder: Path, prefix: str) -> Split:
     """One split of MNIST's layout, its images unpacked as they are read."""
     labels = np.concatenate(list(_blocks(folder / f"{prefix}-labels-idx1-ubyte.gz", 1)))
     images = folder / f"{prefix}-images-idx3-ubyte.gz"
-    _, height, width = _lengths(images, 3)
-    return Split(
-        labels.astype(np.int64),
-        (1, height, width),
-        CLASS_COUNT,
-        lambda: (block[:, None] for block in _blocks(images, 3)),
-    )
+    return Split(labels.astype(np.int64), lambda: (block[:, None] for block in _blocks(images, 3)))
 
 
 def _lengths(archive: Path, rank: int) -> tuple[int, ...]:
@@ -184,6 +178,6 @@ def load_embedded_digits() -> Splits:
         np.arange(len(labels)), test_size=0.2, random_state=DIGITS_SPLIT_SEED, stratify=labels
     )
     return {
-        split: Split.of(LabelledImages(images[place], labels[place], CLASS_COUNT))
+        split: Split.from_images(LabelledImages(images[place], labels[place], CLASS_COUNT))
         for split, place in zip(("train", "test"), places, strict=True)
     }

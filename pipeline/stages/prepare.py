@@ -99,8 +99,8 @@ def hold_out(splits: Splits, size: int) -> Splits:
     held_out = np.zeros(len(train.labels), bool)
     held_out[stratified_subset(train.labels, size, numpy_rng(*VALIDATION))] = True
     return {
-        "train": train.only(~held_out),
-        "validation": train.only(held_out),
+        "train": train.subset(~held_out),
+        "validation": train.subset(held_out),
         "test": splits["test"],
     }
 
