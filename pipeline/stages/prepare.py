@@ -5,7 +5,6 @@ downloaded to, ``data/raw`` of the user's own repository.
 """
 
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +70,11 @@ def prepare(params: PrepareParams, raw: Path, folder: Path = PREPARED) -> Datase
         ArchiveError: an archive on disk has a wrong checksum.
         UnavailableError: archives are missing, no mirror gave them, and there is no fallback.
     """
-    with tempfile.TemporaryDirectory(prefix="prepare-") as work:
-        name, splits = _load(params, raw, Path(work))
-        splits = hold_out(splits, params.validation_size)
-        archives = dict(ARCHIVED[name].resources) if name in ARCHIVED else {}
-        about = {"name": name, "requested": params.dataset, **ABOUT[name], "archives": archives}
-        write_dataset(splits, about, folder)
+    name, splits = _load(params, raw)
+    splits = hold_out(splits, params.validation_size)
+    archives = dict(ARCHIVED[name].resources) if name in ARCHIVED else {}
+    about = {"name": name, "requested": params.dataset, **ABOUT[name], "archives": archives}
+    write_dataset(splits, about, folder)
     return read_dataset(folder)
 
 
@@ -105,12 +103,12 @@ def hold_out(splits: Splits, size: int) -> Splits:
     }
 
 
-def _load(params: PrepareParams, raw: Path, work: Path) -> tuple[str, Splits]:
+def _load(params: PrepareParams, raw: Path) -> tuple[str, Splits]:
     """The images, read from ``work``, and the name of the data set that they really are of."""
     if params.dataset == "digits":
         return "digits", load_embedded_digits()
     try:
-        return params.dataset, load_archives(params.dataset, raw, work, params.download_timeout)
+        return params.dataset, load_archives(params.dataset, raw, params.download_timeout)
     except UnavailableError as error:
         if params.fallback == "none":
             raise UnavailableError(

@@ -82,9 +82,7 @@ def test_a_split_that_is_no_labelled_images_leaves_the_old_data_set(
     about = {"class_names": list("abcd")}
     wrong = Split(np.array(labels), lambda: iter([bars.images[:images]]))
     with pytest.raises(ValueError, match=message):
-        write_dataset(
-            {"train": wrong, "test": wrong}, {"class_names": list("abcd")}, tmp_path / "d"
-        )
+        write_dataset({"train": wrong, "test": wrong}, about, tmp_path / "d")
     assert tree_digest(tmp_path) == before
 
 
