@@ -1,14 +1,14 @@
 """Files that appear under their name only when they are whole, and are checked when read."""
 
 import hashlib
-import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -112,49 +112,51 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
-class RowWriter:
-    """Appends rows to an open ``.npy`` file of a known number; ``digest`` is its SHA-256."""
+def write_arrays(
+    folder: Path, blocks: Iterable[dict[str, np.ndarray]], count: int
+) -> dict[str, dict[str, Any]]:
+    """Writes ``.npy`` files block by block: memory does not grow with the number of rows.
 
-    def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.file, self.shape, self.dtype, self.rows = file, shape, dtype, 0
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-        begin = io.BytesIO()
-        np.lib.format.write_array_header_1_0(begin, header | {"shape": shape})
-        self.digest = hashlib.sha256(begin.getvalue())
-        file.write(begin.getvalue())
+    Args:
+        folder: An existing folder, such as :func:`atomic_folder` yields, for the files NAME.npy.
+        blocks: The next rows, (B, ...), of each array by its name; names, dtypes and the shape of
+            a row are those of the first block.
+        count: Rows in all blocks together.
 
-    def append(self, rows: np.ndarray) -> None:
-        """Writes the next rows.
-
-        Raises:
-            ValueError: they are of another type or shape, or more than were announced.
-        """
-        fits = rows.dtype == self.dtype and rows.shape[1:] == self.shape[1:]
-        if not fits or self.rows + len(rows) > self.shape[0]:
-            raise ValueError(
-                f"rows {rows.dtype} {rows.shape} do not go on from row {self.rows} "
-                f"of an array {self.dtype} {self.shape}"
-            )
-        content = np.ascontiguousarray(rows).data
-        self.file.write(content)
-        self.digest.update(content)
-        self.rows += len(rows)
-
-
-@contextmanager
-def array_writer(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[RowWriter]:
-    """Opens a ``.npy`` file to be written row by row: no more than a few are ever in memory.
+    Returns:
+        Shape, dtype and SHA-256 of each array by its name.
 
     Raises:
-        ValueError: at the end, where other than ``shape[0]`` rows were written; there is no
-            file then.
+        ValueError: a block differs from the first one, or there are not ``count`` rows.
     """
-    with atomic_file(path) as part:
-        with part.open("wb") as file:
-            writer = RowWriter(file, shape, dtype)
-            yield writer
-        if writer.rows != shape[0]:
-            raise ValueError(f"{path} got {writer.rows} rows, expected {shape[0]}")
+    remaining = iter(blocks)
+    first = next(remaining, {})
+    kinds = {name: (array.dtype, array.shape[1:]) for name, array in first.items()}
+    row = 0
+    with ExitStack() as stack:
+        # Not memory maps: on a full disk those end the process with SIGBUS, write raises OSError.
+        files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in kinds}
+        for name, (dtype, shape) in kinds.items():
+            header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+            np.lib.format.write_array_header_1_0(files[name], header | {"shape": (count, *shape)})
+        for block in chain([first], remaining):
+            found = {name: (array.dtype, array.shape[1:]) for name, array in block.items()}
+            lengths = {len(array) for array in block.values()}
+            if found != kinds or len(lengths) > 1 or row + sum(lengths) > count:
+                raise ValueError(
+                    f"{folder}: row {row} is followed by {sorted(lengths)} rows of {found}, "
+                    f"expected up to {count - row} of {kinds}"
+                )
+            for name, array in block.items():
+                files[name].write(np.ascontiguousarray(array).data)
+            row += sum(lengths)
+    if row != count:
+        raise ValueError(f"{folder}: got {row} rows, expected {count}")
+    return {
+        name: {"shape": [count, *shape], "dtype": str(dtype)}
+        | {"sha256": sha256(folder / f"{name}.npy")}
+        for name, (dtype, shape) in kinds.items()
+    }
 
 
 def read_array(path: Path, expected: str | None = None) -> np.ndarray:
@@ -179,11 +181,6 @@ def read_array(path: Path, expected: str | None = None) -> np.ndarray:
             "run the stage that makes it again"
         )
     return array
-
-
-def described_array(shape: tuple[int, ...], dtype: np.dtype, digest: str) -> dict[str, Any]:
-    """What a folder's description says of one of its arrays."""
-    return {"shape": list(shape), "dtype": str(dtype), "sha256": digest}
 
 
 def sha256(path: Path) -> str:

@@ -5,7 +5,6 @@ downloaded to, ``data/raw`` of the user's own repository.
 """
 
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,12 +71,11 @@ def prepare(params: "PrepareConfig", raw: Path, folder: Path = PREPARED) -> Data
         ArchiveError: an archive on disk has a wrong checksum.
         UnavailableError: archives are missing, no mirror gave them, and there is no fallback.
     """
-    with tempfile.TemporaryDirectory(prefix="prepare-") as work:
-        name, splits = _load(params, raw, Path(work))
-        splits = hold_out(splits, params.validation_size)
-        archives = dict(ARCHIVED[name].resources) if name in ARCHIVED else {}
-        about = {"name": name, "requested": params.dataset, **ABOUT[name], "archives": archives}
-        write_dataset(splits, about, folder)
+    name, splits = _load(params, raw)
+    splits = hold_out(splits, params.validation_size)
+    archives = dict(ARCHIVED[name].resources) if name in ARCHIVED else {}
+    about = {"name": name, "requested": params.dataset, **ABOUT[name], "archives": archives}
+    write_dataset(splits, about, folder)
     return read_dataset(folder)
 
 
@@ -100,18 +98,18 @@ def hold_out(splits: Splits, size: int) -> Splits:
     held_out = np.zeros(len(train.labels), bool)
     held_out[stratified_subset(train.labels, size, numpy_rng(*VALIDATION))] = True
     return {
-        "train": train.only(~held_out),
-        "validation": train.only(held_out),
+        "train": train.subset(~held_out),
+        "validation": train.subset(held_out),
         "test": splits["test"],
     }
 
 
-def _load(params: "PrepareConfig", raw: Path, work: Path) -> tuple[str, Splits]:
+def _load(params: "PrepareConfig", raw: Path) -> tuple[str, Splits]:
     """The images, read from ``work``, and the name of the data set that they really are of."""
     if params.dataset == "digits":
         return "digits", load_embedded_digits()
     try:
-        return params.dataset, load_archives(params.dataset, raw, work, params.download_timeout)
+        return params.dataset, load_archives(params.dataset, raw, params.download_timeout)
     except UnavailableError as error:
         if params.fallback == "none":
             raise UnavailableError(

@@ -228,9 +228,7 @@ def test_larger_sets_hold_the_images_and_small_changes_of_them(tmp_path, bars, m
     folder = tmp_path / "raw/MNIST/raw"
     folder.parent.mkdir(parents=True)
     (tmp_path / "archives").rename(folder)
-    work = tmp_path / "work"
-    work.mkdir()
-    train = sources.load_archives("mnist", tmp_path / "raw", work, 1.0)["train"]
+    train = sources.load_archives("mnist", tmp_path / "raw", 1.0)["train"]
     images = np.concatenate(list(train.blocks()))
     assert images.shape == (3 * 256, 1, 16, 16)
     assert np.array_equal(train.labels, np.tile(bars.labels, 3))

@@ -25,7 +25,7 @@ def workspace(tmp_path, monkeypatch, bars, model_config):
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     about = {"name": "bars", "class_names": list("abcd"), "url": "https://example.org/bars"}
-    bars_split = Split.of(bars)
+    bars_split = Split.from_images(bars)
     write_dataset({"train": bars_split, "test": bars_split}, about)
     torch.manual_seed(0)
     DisentanglingVAE(model_config).eval().save(MODEL, {"params": {"train.lr": 0.1}})

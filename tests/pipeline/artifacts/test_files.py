@@ -56,6 +56,20 @@ def test_json_with_nan_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.bool_])
+@pytest.mark.parametrize("shape", [(7,), (7, 3), (7, 1, 2, 5)])
+def test_arrays_written_in_blocks_have_the_bytes_of_arrays_written_at_once(tmp_path, dtype, shape):
+    array = np.random.default_rng(0).integers(0, 2**7, shape).astype(dtype)
+    np.save(tmp_path / "whole.npy", array)
+    blocks = ({"a": array[rows]} for rows in np.split(np.arange(7), [1, 1, 5]))
+    described = files.write_arrays(tmp_path, blocks, 7)
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    digest = files.sha256(tmp_path / "whole.npy")
+    assert described == {
+        "a": {"shape": list(shape), "dtype": np.dtype(dtype).name, "sha256": digest}
+    }
+
+
 def test_a_mapped_array_can_be_changed_in_memory_and_its_file_stays(tmp_path):
     files.write_array(tmp_path / "a.npy", np.zeros(3))
     array = files.read_array(tmp_path / "a.npy")
