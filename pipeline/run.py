@@ -69,14 +69,7 @@ def run_stage(name: str) -> int:
         0, or 1 after a message; 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
-        params = load_params()
-        module = importlib.import_module(f"pipeline.stages.{name}")
-        console = Console(name, params.train.steps)
-        sections = [getattr(params, section) for section in STAGES[name].sections]
-        if STAGES[name].tracked:
-            _run_tracked(name, module, sections, params, console)
-        else:
-            console.summary(module.run(*sections))
+        execute(name, load_params())
     except KeyboardInterrupt:
         print("stopped; dvc repro resumes from here", file=sys.stderr)
         return 128 + signal.SIGINT
@@ -91,17 +84,27 @@ def run_stage(name: str) -> int:
     return 0
 
 
-def _run_tracked(
-    name: str, module: ModuleType, sections: list[Any], params: Params, console: Console
-) -> None:
+def execute(name: str, params: Params) -> None:
+    """Runs a stage, with a journal and a follower if it is tracked, and prints its summary."""
+    module = importlib.import_module(f"pipeline.stages.{name}")
+    console = Console(name, params.train.steps)
+    if STAGES[name].tracked:
+        _execute_tracked(name, module, params, console)
+    else:
+        sections = (getattr(params, section) for section in STAGES[name].sections)
+        console.summary(module.run(*sections))
+
+
+def _execute_tracked(name: str, module: ModuleType, params: Params, console: Console) -> None:
     """Runs a stage with a journal, and a follower that sends it to MLflow."""
     from pipeline.journal import Event, Journal
     from pipeline.tracking.follower import Follower, context
 
     follower = Follower()
+    sections = {section: getattr(params, section) for section in STAGES[name].sections}
     settings: dict[str, Any] = {}
-    for section in STAGES[name].sections:
-        settings |= flat(getattr(params, section), f"{section}.")
+    for section, values in sections.items():
+        settings |= flat(values, f"{section}.")
 
     def on_event(event: Event) -> None:
         console.event(event)
@@ -114,7 +117,7 @@ def _run_tracked(
     journal = Journal(name, context(settings), follower.open, on_event)
     with _terminable():
         try:
-            summary = module.run(*sections, journal)
+            summary = module.run(*sections.values(), journal)
             journal.keep_model(MODEL, summary["model"])
             for path in STAGES[name].kept:
                 if path.exists():

@@ -1,16 +1,24 @@
+import os
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from pipeline.stage import run_stage
+from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.__main__ import main as door
 from pipeline.artifacts.codes import CODE_ARRAYS
 from pipeline.artifacts.files import ArtifactError
+from pipeline.run import execute, run_stage
+from pipeline.stages import prepare
 from pipeline.stages.encode import encode_split
 from pipeline.stages.train import sample_grid
 from pipeline.stages.visualize import style_sources
+from pipeline.tracking import store, sync
 from vaegan.data import to_unit_range
 from vaegan.model.vae import DisentanglingVAE
 
@@ -24,41 +32,113 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_a_stage_gets_the_checked_parameters(folder):
+@pytest.fixture
+def stage(folder, monkeypatch):
+    """A function that replaces what the stage ``prepare`` does."""
+    return lambda function: monkeypatch.setattr(prepare, "run", function)
+
+
+def fail(fault: BaseException):
+    def function(_):
+        raise fault
+
+    return function
+
+
+def test_a_stage_gets_its_own_checked_section(stage):
     seen = []
-    assert run_stage(seen.append) == 0
-    assert seen[0].train.steps >= 1
+    stage(lambda section: seen.append(section) or {"dataset": "x", "shape": (1,), "images": {}})
+    assert run_stage("prepare") == 0
+    assert seen[0].dataset == "mnist"
 
 
-def test_wrong_parameters_stop_a_stage_before_it_starts(folder, capsys):
+def test_wrong_parameters_stop_a_stage_before_it_starts(folder, stage, capsys):
     (folder / "params.yaml").write_text(SHIPPED.read_text().replace("steps: ", "steps: -"))
     seen = []
-    assert run_stage(seen.append) == 1
+    stage(seen.append)
+    assert run_stage("prepare") == 1
     assert seen == []
     assert "train.steps: got -" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("fault", [ArtifactError("x.npy is missing"), OSError(28, "no space")])
-def test_a_fault_is_one_line_and_an_exit_status(folder, capsys, fault):
-    def stage(_):
-        raise fault
-
-    assert run_stage(stage) == 1
+def test_a_fault_is_one_line_and_an_exit_status(stage, capsys, fault):
+    stage(fail(fault))
+    assert run_stage("prepare") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line == f"error: {fault}"
 
 
-def test_a_fault_of_the_store_is_one_line_too(folder, capsys):
-    def stage(_):
-        raise MlflowException("the store is gone")
-
-    assert run_stage(stage) == 1
+@pytest.mark.parametrize("kind", [MlflowException, SQLAlchemyError])
+def test_a_fault_of_the_store_is_one_line_too(stage, capsys, kind):
+    stage(fail(kind("the store is gone")))
+    assert run_stage("prepare") == 1
     assert capsys.readouterr().err == "error: the store is gone\n"
 
 
-def test_a_mistake_of_ours_keeps_its_traceback(folder):
+def test_a_mistake_of_ours_keeps_its_traceback(stage):
+    stage(fail(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
-        run_stage(lambda _: 1 / 0)
+        run_stage("prepare")
+
+
+def test_ctrl_c_is_one_line_and_an_exit_status(stage, capsys):
+    stage(fail(KeyboardInterrupt()))
+    assert run_stage("prepare") == 130
+    assert "dvc repro resumes from here" in capsys.readouterr().err
+
+
+def test_a_second_interrupt_while_the_first_is_written_down_does_not_make_the_run_a_success(
+    small, monkeypatch
+):
+    def interrupt(*_) -> None:
+        raise KeyboardInterrupt
+
+    send = sync._Sync.send
+
+    def impatient(self, go_on):
+        if self.events[-1]["event"] == "end":
+            os.kill(os.getpid(), signal.SIGINT)
+        return send(self, go_on)
+
+    monkeypatch.setattr("pipeline.stages.train.sample_grid", interrupt)
+    monkeypatch.setattr(sync._Sync, "send", impatient)
+    with pytest.raises(KeyboardInterrupt):
+        execute("train", small)
+    (run,) = MlflowClient().search_runs([store.connect()])
+    assert run.info.status == "KILLED"
+    assert run.data.tags["failure"].startswith("KeyboardInterrupt")
+
+
+def test_sigterm_ends_the_run_killed(small, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(
+        "pipeline.stages.train.sample_grid", lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    with pytest.raises(SystemExit) as exit_:
+        execute("train", small)
+    assert exit_.value.code == 143
+    (run,) = MlflowClient().search_runs([store.connect()])
+    assert run.info.status == "KILLED"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ([], 2, "usage: python -m pipeline COMMAND"),
+        (["--help"], 0, "visualize"),
+        (["trian"], 2, "error: unknown command trian"),
+        (["train", "--fast"], 2, "error: train takes no arguments, got --fast"),
+        (["compare", "--help"], 0, "--recorded"),
+    ],
+)
+def test_the_door_says_what_there_is(arguments, status, said, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        sys.exit(door(arguments))
+    assert exit_.value.code == status
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from pipeline.artifacts.dataset import read_dataset
 from pipeline.data.config import PrepareConfig
 from pipeline.data.download import DownloadError, download
 from pipeline.data.sources import ArchiveError, UnavailableError, load_embedded_digits
+from pipeline.run import run_stage
 from pipeline.stages import prepare as stage
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -302,7 +303,7 @@ def test_without_archives_mirror_and_fallback_the_error_names_all_that_is_needed
     earlier = stage.prepare(params("digits"), tmp_path / "data/raw")
     before = snapshot(tmp_path / "data")
 
-    assert stage.main() == 1
+    assert run_stage("prepare") == 1
 
     output = capfd.readouterr()
     assert output.err.count("\n") == 1
@@ -317,7 +318,7 @@ def test_without_archives_mirror_and_fallback_the_error_names_all_that_is_needed
 def test_without_archives_and_mirror_the_fallback_is_taken_loudly(tmp_path, capfd):
     write_params(tmp_path, fallback="digits")
 
-    assert stage.main() == 0
+    assert run_stage("prepare") == 0
 
     output = capfd.readouterr()
     assert output.err.startswith("WARNING:")
@@ -530,7 +531,7 @@ def test_ctrl_c_ends_a_download_promptly_and_leaves_nothing(silent, tmp_path):
     wanted = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from torchvision import datasets; datasets.MNIST.mirrors = [sys.argv[1]]\n"
-        "from pipeline.stages import prepare; sys.exit(prepare.main())"
+        "from pipeline.run import run_stage; sys.exit(run_stage('prepare'))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", wanted, address(silent.listener)],
@@ -558,7 +559,7 @@ def test_archives_are_looked_for_in_the_users_repository(
     monkeypatch.chdir(copy)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
 
-    assert stage.main() == 0
+    assert run_stage("prepare") == 0
 
     assert read_dataset(copy / "data/prepared").name == "mnist"
     assert not (tmp_path / "repository/data/prepared").exists()
@@ -568,7 +569,7 @@ def test_archives_are_looked_for_in_the_users_repository(
 def test_wrong_parameters_stop_the_stage_before_it_touches_anything(tmp_path, capsys):
     write_params(tmp_path, dataset="cifar")
 
-    assert stage.main() == 1
+    assert run_stage("prepare") == 1
 
     error = capsys.readouterr().err
     assert "prepare.dataset" in error
@@ -582,7 +583,7 @@ def test_an_archive_that_cannot_be_read_gives_one_line(small_archives, tmp_path,
     (folder / FILES[0]).unlink()
     (folder / FILES[0]).symlink_to("nowhere")
 
-    assert stage.main() == 1
+    assert run_stage("prepare") == 1
 
     error = capsys.readouterr().err
     assert str(folder / FILES[0]) in error

@@ -13,9 +13,8 @@ from mlflow.exceptions import MlflowException
 from pipeline import run
 from pipeline.artifacts.dataset import read_dataset
 from pipeline.artifacts.paths import MODEL, repository
-from pipeline.console import Console
 from pipeline.journal import FOLDER, Journal, journals, read_events
-from pipeline.stages import encode, train
+from pipeline.stages import train
 from pipeline.tracking import champion, follower, registry, store, sync
 from pipeline.tracking.follower import Follower
 from tests.pipeline.conftest import GRID
@@ -168,15 +167,6 @@ def on_server(server, small, monkeypatch) -> Server:
         server.start()
 
 
-def run_train(params) -> None:
-    console = Console("train", 12)
-    run._run_tracked("train", train, [params.model, params.train], params, console)
-
-
-def run_encode(params) -> None:
-    run._run_tracked("encode", encode, [params.encode], params, Console("encode"))
-
-
 def train_and_lose(server: Server, small, monkeypatch, back: int | None) -> None:
     """Trains; the server is lost after step 4, and back after step ``back`` if that is not None."""
     grids = iter(range(4, 100, 4))
@@ -193,7 +183,7 @@ def train_and_lose(server: Server, small, monkeypatch, back: int | None) -> None
     train_grid = train.sample_grid
     with monkeypatch.context() as patch:
         patch.setattr(train, "sample_grid", grid)
-        run_train(small)
+        run.execute("train", small)
 
 
 def newest_run():
@@ -223,7 +213,7 @@ def test_what_a_lost_server_missed_is_sent_by_the_next_stage(on_server, small, m
     assert (MODEL / "weights.safetensors").is_file()  # the training went on
     assert "the next stage" in capsys.readouterr().err
     on_server.start()
-    run_encode(small)
+    run.execute("encode", small)
     found = newest_run()
     whole(found)
     assert found.data.tags["model.sha256"] == weights_digest(MODEL)
@@ -234,6 +224,6 @@ def test_what_a_lost_server_missed_is_sent_by_the_next_stage(on_server, small, m
 def test_the_next_stage_stops_at_once_as_long_as_the_server_is_gone(on_server, small, monkeypatch):
     train_and_lose(on_server, small, monkeypatch, back=None)
     with pytest.raises(ValueError, match="does not answer"):
-        run_encode(small)
+        run.execute("encode", small)
     assert len(journals(repository() / FOLDER)) == 1
     assert not Path("codes").exists()
