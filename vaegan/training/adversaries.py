@@ -50,13 +50,13 @@ class Discriminator(nn.Module):
             identities: Labels, int64 (B,), or images that show them, (B, C, H, W).
         """
         shown = self.features(identities) if self.by_example else identities
-        return self.verdict(self.features(images), shown)
+        return self.logits(self.features(images), shown)
 
     def features(self, images: Tensor) -> Tensor:
         """h(x), (B, 128), the same whatever identity is asked after."""
         return self.trunk(images)
 
-    def verdict(self, features: Tensor, shown: Tensor) -> Tensor:
+    def logits(self, features: Tensor, shown: Tensor) -> Tensor:
         """Logits, float32 (B,), of :meth:`features`.
 
         Args:

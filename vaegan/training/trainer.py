@@ -6,7 +6,7 @@ Knows no tracker and no file: it yields a report every so many steps.
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,14 @@ from vaegan.training import losses
 from vaegan.training.adversaries import Critic, Discriminator
 from vaegan.training.config import TrainingConfig
 from vaegan.training.cuda_graph import Repeated
-from vaegan.training.generation import Draws, Verdicts, draw, judge_draws
-from vaegan.training.objective import objective_terms
+from vaegan.training.generation import (
+    DiscriminatorLogits,
+    EncodedBatch,
+    discriminate,
+    encode_batch,
+    generate,
+)
+from vaegan.training.objective import TermInputs, active_terms, needed_images
 from vaegan.training.pairs import PairSampler
 from vaegan.training.players import Player, below, learning_rate_scale
 from vaegan.training.transport_fit import fit_to_images
@@ -139,21 +145,21 @@ class Trainer:
 
     def _update(self) -> dict[str, Tensor]:
         """What a step computes: as nothing here depends on its number, it can be recorded."""
-        draws = self._draw()
-        verdicts = self._verdicts(draws)
-        generator, terms = self._generator_loss(draws, verdicts)
-        # Both losses hang on one pass of the discriminator, so neither player may move
+        batch, images = self._generate()
+        logits = self._discriminate(batch, images)
+        generator, terms = self._generator_loss(batch, images, logits)
+        # Both losses share one pass of the discriminator, so neither player may move
         # before both have their gradients.
-        self.players["generator"].collect(generator, keep_graph=verdicts is not None)
-        if verdicts is not None:
-            discriminator, discriminator_terms = self._discriminator_loss(verdicts)
+        self.players["generator"].collect(generator, keep_graph=logits is not None)
+        if logits is not None:
+            discriminator, discriminator_terms = self._discriminator_loss(logits)
             self.players["discriminator"].collect(discriminator)
             terms |= discriminator_terms
         self.players["generator"].move()
-        if verdicts is not None:
+        if logits is not None:
             self.players["discriminator"].move()
-        if self.config.weights.confusion:
-            terms |= self._update_critic(draws)
+        if active_terms(self.config.weights, against="critic"):
+            terms |= self._update_critic(batch)
         return {name: value.detach() for name, value in terms.items()}
 
     def _scale(self, step: int) -> float:
@@ -164,66 +170,70 @@ class Trainer:
             self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"
         )
 
-    def draw(self) -> Draws:
-        """What the next step will draw, gradients and all; no player moves."""
-        self._seed()
-        return self._draw()
-
     def _seed(self) -> None:
         self.rng.manual_seed(derive_seed(self.config.seed, "batch", self.step))
 
-    def _draw(self) -> Draws:
-        """Takes a batch and draws all its images, in one pass of each network."""
-        config, rng = self.config, self.rng
-        batch = self.sampler.sample(config.pairs, rng)
-        positions = torch.cat([batch.anchor, batch.partner])
-        images = to_unit_range(self.images[positions]).contiguous(memory_format=torch.channels_last)
-        labels = self.labels[positions]
-        return draw(self.model, images, labels, batch.other, config.weights, rng, self._autocast())
-
-    def _verdicts(self, draws: Draws) -> Verdicts | None:
+    def _generate(self) -> tuple[EncodedBatch, dict[str, Tensor]]:
+        """Samples and encodes a batch, and generates the images that the objective needs."""
+        pairs = self.sampler.sample(self.config.pairs, self.rng)
+        rows = torch.cat([pairs.anchor, pairs.partner])
+        images = to_unit_range(self.images[rows]).contiguous(memory_format=torch.channels_last)
         with self._autocast():
-            return judge_draws(
-                self.discriminator, draws, self.config.weights, self.config.mismatched
+            batch = encode_batch(
+                self.model.encoder, images, self.labels[rows], pairs.other, self.rng
             )
+            names = needed_images(self.config.weights)
+            return batch, generate(self.model.decoder, batch, names)
+
+    def _discriminate(
+        self, batch: EncodedBatch, images: dict[str, Tensor]
+    ) -> DiscriminatorLogits | None:
+        """Computes the discriminator's logits; None if no term opposes the discriminator."""
+        names = needed_images(self.config.weights, against="discriminator")
+        fake = {name: generated for name, generated in images.items() if name in names}
+        if not fake:
+            return None
+        with self._autocast():
+            return discriminate(self.discriminator, batch, fake, self.config.mismatched)
 
     def _generator_loss(
-        self, draws: Draws, verdicts: Verdicts | None
+        self, batch: EncodedBatch, images: dict[str, Tensor], logits: DiscriminatorLogits | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Encoder and decoder's loss, and those of its terms that have a weight."""
-        terms = objective_terms(
-            self.model.encoder, self.critic, draws, verdicts, self.config.real_target
+        """Computes the loss of encoder and decoder, and each of its terms that has a weight."""
+        fake = {} if logits is None else logits.fake
+        inputs = TermInputs(
+            self.model.encoder, self.critic, batch, images, fake, self.config.real_target
         )
         total, found = torch.zeros((), device=self.device), {}
-        for name, factor in asdict(self.config.weights).items():
-            if factor:
-                with self._autocast():
-                    found[f"{name}_loss"] = terms[name]()
-                total = total + factor * found[f"{name}_loss"]
+        for name, term in active_terms(self.config.weights).items():
+            with self._autocast():
+                loss = term.loss(inputs)
+            total = total + getattr(self.config.weights, name) * loss
+            found[f"{name}_loss"] = loss
         return total, found | {"generator_loss": total}
 
-    def _discriminator_loss(self, verdicts: Verdicts) -> tuple[Tensor, dict[str, Tensor]]:
-        """Real images of an identity against drawn ones, and against real ones of another.
+    def _discriminator_loss(self, logits: DiscriminatorLogits) -> tuple[Tensor, dict[str, Tensor]]:
+        """Computes the loss on real images, against generated and mismatched ones.
 
-        The latter are the mismatched pairs of Reed et al. (2016, arXiv 1605.05396): without
-        them it learns what is sharp before it learns what shows the right class.
+        Mismatched images are real ones of another identity (Reed et al., 2016, arXiv
+        1605.05396). Without them the discriminator learns what is sharp before it learns
+        which class an image shows.
         """
-        real = verdicts.real
-        fakes = (verdicts.swapped, verdicts.sampled, verdicts.mismatched)
-        fake = torch.cat([logits for logits in fakes if logits is not None])
+        real, fakes = logits.real, list(logits.fake.values())
+        fake = torch.cat(fakes if logits.mismatched is None else [*fakes, logits.mismatched])
         loss = losses.discriminator_loss(real, fake, self.config.real_target)
         correct = 0.5 * (real > 0).float().mean() + 0.5 * (fake < 0).float().mean()
         return loss, {"discriminator_loss": loss, "discriminator_accuracy": correct}
 
-    def _update_critic(self, draws: Draws) -> dict[str, Tensor]:
-        """The class of each image from a sample of its style, kept constant."""
-        codes = draws.unspecified.detach()
+    def _update_critic(self, batch: EncodedBatch) -> dict[str, Tensor]:
+        """Trains the critic on samples of the styles, which get no gradient."""
+        codes = batch.unspecified.detach()
         for _ in range(self.config.critic_steps):
             with self._autocast():
                 logits = self.critic(codes)
-            loss = losses.critic_loss(logits, draws.labels)
+            loss = losses.critic_loss(logits, batch.labels)
             self.players["critic"].update(loss)
-        correct = (logits.argmax(dim=1) == draws.labels).float().mean()
+        correct = (logits.argmax(dim=1) == batch.labels).float().mean()
         return {"critic_loss": loss, "critic_accuracy": correct}
 
     def finish(self) -> dict[str, float]:
