@@ -18,6 +18,7 @@ from benchmarks.defaults import configured, in_own_store, trainer, wait_until_lo
 from benchmarks.measure import Result
 from pipeline.stages.train import run_training
 from vaegan.training.generation import encode_batch, generate
+from vaegan.training.loop import autocast
 from vaegan.training.objective import needed_images
 from vaegan.training.trainer import Report, Trainer
 
@@ -64,13 +65,10 @@ def floor(trainer: Trainer) -> Callable[[], None]:
     own = random(2 * pairs, structure.unspecified.dim, gradient=True)
     generator, adversary, guess = Backward(), Backward(), Backward()
 
-    def autocast() -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
-
     def step() -> None:
         for tensor in (s, z, own, *ours, *theirs, *guessers):
             tensor.grad = None
-        with autocast():
+        with autocast(device, config.precision):
             codes = model.encoder(images)
             decoded = model.decoder(s, z)
             real = discriminator.features(images).split(pairs)
@@ -83,7 +81,7 @@ def floor(trainer: Trainer) -> Callable[[], None]:
         generator(outputs, [*ours, s, z, own], keep=True)
         adversary(logits, theirs)
         for _ in range(config.critic_steps):
-            with autocast():
+            with autocast(device, config.precision):
                 guesses = critic(own.detach())
             guess([guesses], guessers)
 

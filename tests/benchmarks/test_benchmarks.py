@@ -123,8 +123,7 @@ def test_the_plain_implementation_has_the_same_objective(
     theirs.discriminator.load_state_dict(ours.discriminator.state_dict())
     for module in (ours.model, theirs.model):
         module.eval()
-    ours._seed()
-    encoded, images = ours._generate()
+    encoded, images = ours._generate(torch_rng(training_config.seed, "batch", 0))
     logits = ours._discriminate(encoded, images)
     _, terms = ours._generator_loss(encoded, images, logits)
     pairs, weights = training_config.pairs, training_config.weights

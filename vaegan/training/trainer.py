@@ -3,7 +3,6 @@
 Knows no tracker and no file: it yields a report every so many steps.
 """
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from vaegan.rng import derive_seed
 from vaegan.training import losses
 from vaegan.training.adversaries import Critic, Discriminator
 from vaegan.training.config import TrainingConfig
-from vaegan.training.cuda_graph import Repeated
 from vaegan.training.generation import (
     DiscriminatorLogits,
     EncodedBatch,
@@ -27,6 +25,7 @@ from vaegan.training.generation import (
     encode_batch,
     generate,
 )
+from vaegan.training.loop import TrainingLoop, autocast
 from vaegan.training.objective import TermInputs, active_terms, needed_images
 from vaegan.training.pairs import PairSampler
 from vaegan.training.players import Player, below, learning_rate_scale
@@ -95,9 +94,12 @@ class Trainer:
             for module in modules:
                 to_channels_last(module.to(self.device)).train()
             self.players[name] = Player(name, modules, lr, betas)
-        self.step = 0
-        self.rng = torch.Generator(device=self.device)
-        self.repeated = Repeated(self._update, self.rng) if self.device.type == "cuda" else None
+        self.loop = TrainingLoop(self._update, self._set_rates, self.device, config.seed, "batch")
+
+    @property
+    def step(self) -> int:
+        """Steps done so far."""
+        return self.loop.step
 
     def run(self) -> Iterator[Report]:
         """Trains to the end, from wherever the state is, and yields every ``report_every`` steps.
@@ -106,46 +108,28 @@ class Trainer:
             FloatingPointError: a loss is not finite, with its name and step; raised at once on the
                 CPU, at the next report on a device, which computes while the loop goes on.
         """
-        at_once = self.device.type == "cpu"
         while self.step < self.config.steps:
-            stop = min(
-                self.config.steps,
-                self.step + self.config.report_every - self.step % self.config.report_every,
-            )
-            begun, first = time.perf_counter(), self.step
-            totals: dict[str, Tensor | float] = {}
-            kept: list[Tensor] = []
-            while self.step < stop:
-                found = self.train_step()
-                if at_once:
-                    _check_finite({name: value.item() for name, value in found.items()}, self.step)
-                else:
-                    kept.append(torch.stack(list(found.values())))
-                for name, value in found.items():
-                    totals[name] = totals.get(name, 0.0) + value
-            # The only synchronisation with a device: once per report.
-            metrics = {name: float(total) / (stop - first) for name, total in totals.items()}
-            for step, values in enumerate(kept, start=first + 1):
-                _check_finite(dict(zip(found, values.tolist(), strict=True)), step)
+            every = self.config.report_every
+            count = min(self.config.steps - self.step, every - self.step % every)
+            begun = time.perf_counter()
+            names, losses = self.loop.run(count)
+            totals = sum(losses[1:], losses[0]).tolist()  # waits for the device
             seconds = time.perf_counter() - begun
-            metrics["lr"] = self.config.lr * self._scale(stop - 1)
-            metrics["images_per_second"] = 2 * self.config.pairs * (stop - first) / seconds
+            metrics = {name: total / count for name, total in zip(names, totals, strict=True)}
+            metrics["lr"] = self.config.lr * self._scale(self.step - 1)
+            metrics["images_per_second"] = 2 * self.config.pairs * count / seconds
             yield Report(self.step, metrics)
 
     def train_step(self) -> dict[str, Tensor]:
-        """One update of each player; returns each loss as a detached scalar on the device.
+        """Updates each player once; returns each loss as a detached scalar on the device.
 
         On a CUDA device the next step overwrites them.
         """
-        self._seed()
-        for player in self.players.values():
-            player.set_rate(self._scale(self.step))
-        self.step += 1
-        return self._update() if self.repeated is None else self.repeated()
+        return self.loop.advance()
 
-    def _update(self) -> dict[str, Tensor]:
-        """What a step computes: as nothing here depends on its number, it can be recorded."""
-        batch, images = self._generate()
+    def _update(self, rng: torch.Generator) -> dict[str, Tensor]:
+        """Runs one training step, without host-side state, so that it can be captured."""
+        batch, images = self._generate(rng)
         logits = self._discriminate(batch, images)
         generator, terms = self._generator_loss(batch, images, logits)
         # Both losses share one pass of the discriminator, so neither player may move
@@ -165,23 +149,21 @@ class Trainer:
     def _scale(self, step: int) -> float:
         return learning_rate_scale(step, self.config.steps, self.config.warmup_steps)
 
+    def _set_rates(self, step: int) -> None:
+        for player in self.players.values():
+            player.set_rate(self._scale(step))
+
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"
-        )
+        return autocast(self.device, self.config.precision)
 
-    def _seed(self) -> None:
-        self.rng.manual_seed(derive_seed(self.config.seed, "batch", self.step))
-
-    def _generate(self) -> tuple[EncodedBatch, dict[str, Tensor]]:
+    def _generate(self, rng: torch.Generator) -> tuple[EncodedBatch, dict[str, Tensor]]:
         """Samples and encodes a batch, and generates the images that the objective needs."""
-        pairs = self.sampler.sample(self.config.pairs, self.rng)
+        pairs = self.sampler.sample(self.config.pairs, rng)
         rows = torch.cat([pairs.anchor, pairs.partner])
         images = to_unit_range(self.images[rows]).contiguous(memory_format=torch.channels_last)
         with self._autocast():
-            batch = encode_batch(
-                self.model.encoder, images, self.labels[rows], pairs.other, self.rng
-            )
+            labels = self.labels[rows]
+            batch = encode_batch(self.model.encoder, images, labels, pairs.other, rng)
             names = needed_images(self.config.weights)
             return batch, generate(self.model.decoder, batch, names)
 
@@ -267,13 +249,4 @@ class Trainer:
         """
         for name, player in self.players.items():
             player.restore(below(state, f"{name}/"))
-        self.step = int(state["step"])
-        if self.repeated is not None:
-            self.repeated.forget()
-
-
-def _check_finite(values: dict[str, float], step: int) -> None:
-    """Raises FloatingPointError for the first value that is not; terms come before their sum."""
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise FloatingPointError(f"{name} is {value} at step {step}")
+        self.loop.resume(int(state["step"]))

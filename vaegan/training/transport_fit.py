@@ -12,7 +12,7 @@ from vaegan.model.transport import ClassTransport
 from vaegan.model.vae import DisentanglingVAE
 from vaegan.rng import derive_seed, numpy_rng, torch_rng
 from vaegan.training.config import TransportTraining
-from vaegan.training.cuda_graph import Repeated
+from vaegan.training.loop import TrainingLoop, autocast
 from vaegan.training.players import adam, set_rate
 from vaegan.training.transport_codes import (
     ENCODED_AT_ONCE,
@@ -24,7 +24,6 @@ from vaegan.training.transport_codes import (
 )
 
 CHANGES_PER_STEP = 4
-LOSSES = ("transport_loss", "alignment_loss")
 RIDGE = 1e-3  # of the regression of s on z, per code
 CLOSED_FORM = ("last_", "style_in_identity")  # parameters that no gradient moves
 
@@ -134,11 +133,10 @@ def _maximise_likelihood(
     labels, device = encoded.labels, encoded.labels.device
     fitted = [p for name, p in transport.named_parameters() if not name.startswith(CLOSED_FORM)]
     optimizer = adam(fitted, config.lr)
-    rng = torch.Generator(device)
 
-    def update() -> dict[str, Tensor]:
+    def update(rng: torch.Generator) -> dict[str, Tensor]:
         batch = _batch(encoded, changed if config.alignment else None, config.batch, rng)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        with autocast(device, config.precision):
             moved, log_determinant = transport.with_log_determinant(
                 encoded.unspecified[batch.rows], labels[batch.rows]
             )
@@ -150,27 +148,17 @@ def _maximise_likelihood(
         optimizer.zero_grad(set_to_none=True)
         (loss + config.alignment * spread + guess).backward()
         optimizer.step()
-        return {"losses": torch.stack([loss, spread]).detach()}
+        return {"transport_loss": loss.detach(), "alignment_loss": spread.detach()}
 
-    repeated = Repeated(update, rng) if device.type == "cuda" else update
-    history: list[Tensor] = []
-    for step in range(config.steps):
-        rng.manual_seed(derive_seed(config.seed, "transport-batch", step))
+    def set_rates(step: int) -> None:
         set_rate(optimizer, config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
-        found = repeated()["losses"]
-        history.append(found.clone())
-        if device.type == "cpu":  # elsewhere asking is waiting
-            _check_finite(found, step + 1)
-    for step, found in enumerate(torch.stack(history).cpu(), start=1):
-        _check_finite(found, step)
-    last = torch.stack(history[math.ceil(0.9 * config.steps) :])
-    return dict(zip(LOSSES, last.mean(dim=0).tolist(), strict=True))
 
-
-def _check_finite(losses: Tensor, step: int) -> None:
-    for name, value in zip(LOSSES, losses.tolist(), strict=True):
-        if not math.isfinite(value):
-            raise FloatingPointError(f"{name} is {value} at step {step} of the transport's fit")
+    loop = TrainingLoop(
+        update, set_rates, device, config.seed, "transport-batch", " of the transport's fit"
+    )
+    names, losses = loop.run(config.steps)
+    last = losses[math.ceil(0.9 * config.steps) :].mean(dim=0)
+    return dict(zip(names, last.tolist(), strict=True))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vaegan.model.config import CodeConfig
+from vaegan.rng import torch_rng
 from vaegan.training.generation import DiscriminatorLogits, EncodedBatch
 from vaegan.training.trainer import Trainer
 
@@ -32,8 +33,8 @@ def trainer(model_config, training_config, bars) -> Trainer:
 
 def generated(trainer: Trainer) -> Generated:
     """The next step's batch, generated images and logits; no player moves."""
-    trainer._seed()
-    batch, images = trainer._generate()
+    rng = torch_rng(trainer.config.seed, "batch", trainer.step, trainer.device)
+    batch, images = trainer._generate(rng)
     return batch, images, trainer._discriminate(batch, images)
 
 

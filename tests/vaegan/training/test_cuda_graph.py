@@ -7,7 +7,7 @@ import torch
 
 from vaegan.devices import configure_torch
 from vaegan.model.config import ModelConfig, TransportConfig
-from vaegan.training import transport_fit
+from vaegan.training import loop
 from vaegan.training.config import TransportTraining
 from vaegan.training.trainer import Trainer
 
@@ -34,9 +34,9 @@ def made(request, model_config, training_config, bars):
 
 def test_recorded_steps_are_the_steps(made):
     recorded, plain = made(), made()
-    plain.repeated = None
+    plain.loop.graphed = None
     (state, losses), (expected, expected_losses) = trained(recorded, 8), trained(plain, 8)
-    assert recorded.repeated.graph is not None
+    assert recorded.loop.graphed.graph is not None
     assert losses == expected_losses
     for name, value in expected.items():
         assert torch.equal(state[name], value), name
@@ -70,7 +70,7 @@ def test_the_fit_of_the_transport_is_the_same_recorded(
     trainer = Trainer(structure, replace(training_config, transport=fit), bars, "cuda")
     losses = trainer.finish()
     found = {k: v.clone() for k, v in trainer.model.transport.state_dict().items()}
-    monkeypatch.setattr(transport_fit, "Repeated", lambda function, rng: function)
+    monkeypatch.setattr(loop, "GraphedStep", lambda update, rng: lambda: update(rng))
     assert trainer.finish() == losses
     for name, value in trainer.model.transport.state_dict().items():
         assert torch.equal(found[name], value), name
