@@ -61,7 +61,7 @@ class DisentanglingVAE(nn.Module):
     def decode(self, specified: Tensor, unspecified: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] from specified (B, S) and unspecified (B, Z) codes."""
         if self.transport is not None:
-            unspecified = self.transport.undo(specified, unspecified)
+            unspecified = self.transport.restore_style(specified, unspecified)
         return self.decoder(specified, unspecified)
 
     def reconstruct(self, images: Tensor) -> Tensor:

@@ -115,7 +115,7 @@ def fit_transport(
     variance = (1 - encoded.std.square()).clamp(min=1e-3)
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed(config.seed, "transport-weights"))
-        transport.reset()
+        transport.reset_parameters()
     _match_moments(transport.matrix, transport.shift, unspecified, labels, variance)
     losses = _maximise_likelihood(transport, encoded, variance, changed, config)
     _finish_in_closed_form(transport, encoded, variance, config.batch)
@@ -137,7 +137,7 @@ def _maximise_likelihood(
     def update(rng: torch.Generator) -> dict[str, Tensor]:
         batch = _batch(encoded, changed if config.alignment else None, config.batch, rng)
         with autocast(device, config.precision):
-            moved, log_determinant = transport.with_log_determinant(
+            moved, log_determinant = transport.flow.forward(
                 encoded.unspecified[batch.rows], labels[batch.rows]
             )
             spread = _spread(transport, moved, labels, batch)
@@ -206,7 +206,7 @@ def _finish_in_closed_form(
     rows = torch.arange(len(labels), device=labels.device).split(batch)
     moved = torch.cat([transport(unspecified[r], labels[r]) for r in rows])
     _match_moments(transport.last_matrix, transport.last_shift, moved, labels, variance)
-    guessed = torch.cat([transport.identity(specified[r]) for r in rows])
+    guessed = torch.cat([transport.classify(specified[r]) for r in rows])
     style = torch.cat([transport(unspecified[r], guessed[r]) for r in rows])
     _regress(transport.style_in_identity, specified, style, guessed)
 

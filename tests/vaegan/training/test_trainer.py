@@ -192,7 +192,7 @@ def test_the_class_transport_is_fitted_at_the_end_and_undone_before_an_image_is_
     trainer.model.eval()
     with torch.no_grad():
         codes = trainer.model.encode(images)
-    undone = trainer.model.transport.undo(codes.specified.mean, codes.unspecified.mean)
+    undone = trainer.model.transport.restore_style(codes.specified.mean, codes.unspecified.mean)
     torch.testing.assert_close(undone, plain.unspecified.mean, rtol=1e-3, atol=1e-3)
     panel = {"quadratic": PANEL["quadratic"]}
     z, labels = codes.unspecified.mean.numpy(), bars.labels

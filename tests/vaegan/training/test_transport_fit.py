@@ -61,7 +61,7 @@ def test_a_fitted_transport_takes_the_class_out_and_brings_the_prior():
         mine = moved[0][0][moved[0][1] == label]
         torch.testing.assert_close(mine.mean(0), torch.zeros(4), atol=1e-3, rtol=0)
         torch.testing.assert_close(torch.cov(mine.T), 0.91 * torch.eye(4), atol=1e-3, rtol=0)
-    assert torch.equal(fitted.identity(test[0]), test[2])
+    assert torch.equal(fitted.classify(test[0]), test[2])
 
 
 def test_equal_seeds_fit_equal_bits_and_others_do_not():
@@ -126,4 +126,4 @@ def test_the_style_that_is_told_by_z_is_taken_out_of_s():
         style = new_z[mine] - new_z[mine].mean(0)
         assert (before.T @ style / mine.sum()).abs().max() > 0.5
         assert (after.T @ style / mine.sum()).abs().max() < 0.05
-    torch.testing.assert_close(fitted.undo(new_s, new_z), z, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(fitted.restore_style(new_s, new_z), z, rtol=1e-3, atol=1e-3)
