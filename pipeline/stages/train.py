@@ -111,7 +111,7 @@ def train(dataset: Dataset, model_params: ModelParams, params: TrainParams) -> N
         dataset, settings, _describe(about), checkpoints.key, tags
     ) as training:
         curves = run_training(trainer, checkpoints, samples, training)
-        fitted = trainer.finish()
+        fitted = trainer.fit_transport()
         print("".join(f"{name} {value:.3f}  " for name, value in fitted.items()))
         with whole_folder(MODEL) as folder:
             trainer.model.eval().save(folder, about)

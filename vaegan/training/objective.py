@@ -46,8 +46,9 @@ class Term:
     Attributes:
         loss: Computes the term, a scalar.
         needs: Names of the generated images that it uses; see ``generation.IMAGES``.
-        adversary: The player that it opposes. The discriminator is shown the images that the
-            term needs. An adversary without such a term is not trained.
+        adversary: The player that it opposes; without such a term a player is not trained. The
+            discriminator is shown the images that the term needs, as images of the other
+            anchor's identity.
     """
 
     loss: Callable[[TermInputs], Tensor]

@@ -1,7 +1,4 @@
-"""Adversarial training: one update per player, the loop, and the state to go on from.
-
-Knows no tracker and no file: it yields a report every so many steps.
-"""
+"""Adversarial training: one update per player and step, reports, and the state to resume from."""
 
 import time
 from collections.abc import Iterator
@@ -28,18 +25,18 @@ from vaegan.training.generation import (
 from vaegan.training.loop import TrainingLoop, autocast
 from vaegan.training.objective import TermInputs, active_terms, needed_images
 from vaegan.training.pairs import PairSampler
-from vaegan.training.players import Player, below, learning_rate_scale
+from vaegan.training.players import Player, learning_rate_scale, strip_prefix
 from vaegan.training.transport_fit import fit_to_images
 
 
 @dataclass(frozen=True)
 class Report:
-    """What happened since the last report.
+    """Metrics of the steps since the last report.
 
     Attributes:
         step: Steps done so far.
-        metrics: By name, the mean over the interval of each loss and accuracy; ``lr``, the
-            generator's at the last step; ``images_per_second``, those that were encoded.
+        metrics: The mean over these steps of each loss and accuracy; ``lr``, the generator's
+            learning rate at the last step; ``images_per_second``, encoded images.
     """
 
     step: int
@@ -47,17 +44,17 @@ class Report:
 
 
 class Trainer:
-    """The game between encoder-decoder, discriminator and critic.
+    """Trains encoder and decoder against a discriminator and a critic.
 
     Args:
         model_config: Structure of the model.
         config: How to train.
-        data: Training images; copied whole to a CUDA device as uint8, used where they are on the
-            CPU.
-        device: Where to train.
+        data: Training images; on a CUDA device all are copied there as uint8, on the CPU they
+            are used in place.
+        device: Device to train on.
 
     Raises:
-        ValueError: the images are not of the model's shape, or show fewer than two classes.
+        ValueError: the images are not of the model's shape, or are of fewer than two classes.
     """
 
     def __init__(
@@ -69,20 +66,20 @@ class Trainer:
     ) -> None:
         if data.image_shape != model_config.image_shape:
             raise ValueError(
-                f"images are {data.image_shape}, the model wants {model_config.image_shape}"
+                f"images are {data.image_shape}, the model expects {model_config.image_shape}"
             )
         self.config = config
         self.device = torch.device(device)
         self.images = as_tensor(data.images, self.device)
         self.labels = as_tensor(data.labels, self.device)
         self.sampler = PairSampler(self.labels, data.class_count, config.classes_known)
-        with torch.random.fork_rng():  # initial weights are keyed too, and torch's own stream kept
+        with torch.random.fork_rng():  # keyed initial weights; torch's global stream is kept
             torch.manual_seed(derive_seed(config.seed, "weights"))
             self.model = DisentanglingVAE(model_config)
             self.discriminator = Discriminator(model_config, by_example=not config.classes_known)
             self.critic = Critic(model_config)
         self.players: dict[str, Player] = {}
-        # The transport is no part of the game: it is fitted when that is over.
+        # Without the transport, which is fitted after the adversarial training.
         generator: list[nn.Module] = [self.model.encoder, self.model.decoder]
         to_channels_last(self.model.to(self.device)).train()
         sides: dict[str, tuple[list[nn.Module], float, tuple[float, float]]] = {
@@ -102,18 +99,18 @@ class Trainer:
         return self.loop.step
 
     def run(self) -> Iterator[Report]:
-        """Trains to the end, from wherever the state is, and yields every ``report_every`` steps.
+        """Trains from the present step to the last, and yields every ``report_every`` steps.
 
         Raises:
-            FloatingPointError: a loss is not finite, with its name and step; raised at once on the
-                CPU, at the next report on a device, which computes while the loop goes on.
+            FloatingPointError: a loss is not finite; the message has its name and step. Raised
+                after that step on the CPU, at the next report on a CUDA device.
         """
         while self.step < self.config.steps:
             every = self.config.report_every
             count = min(self.config.steps - self.step, every - self.step % every)
             begun = time.perf_counter()
-            names, losses = self.loop.run(count)
-            totals = sum(losses[1:], losses[0]).tolist()  # waits for the device
+            names, values = self.loop.run(count)
+            totals = sum(values[1:], values[0]).tolist()  # waits for the device
             seconds = time.perf_counter() - begun
             metrics = {name: total / count for name, total in zip(names, totals, strict=True)}
             metrics["lr"] = self.config.lr * self._scale(self.step - 1)
@@ -132,16 +129,16 @@ class Trainer:
         batch, images = self._generate(rng)
         logits = self._discriminate(batch, images)
         generator, terms = self._generator_loss(batch, images, logits)
-        # Both losses share one pass of the discriminator, so neither player may move
-        # before both have their gradients.
-        self.players["generator"].collect(generator, keep_graph=logits is not None)
+        # Both losses share one pass of the discriminator, so both players get their
+        # gradients before either takes a step.
+        self.players["generator"].backward(generator, keep_graph=logits is not None)
         if logits is not None:
             discriminator, discriminator_terms = self._discriminator_loss(logits)
-            self.players["discriminator"].collect(discriminator)
+            self.players["discriminator"].backward(discriminator)
             terms |= discriminator_terms
-        self.players["generator"].move()
+        self.players["generator"].step()
         if logits is not None:
-            self.players["discriminator"].move()
+            self.players["discriminator"].step()
         if active_terms(self.config.weights, against="critic"):
             terms |= self._update_critic(batch)
         return {name: value.detach() for name, value in terms.items()}
@@ -161,10 +158,9 @@ class Trainer:
         pairs = self.sampler.sample(self.config.pairs, rng)
         rows = torch.cat([pairs.anchor, pairs.partner])
         images = to_unit_range(self.images[rows]).contiguous(memory_format=torch.channels_last)
+        labels, names = self.labels[rows], needed_images(self.config.weights)
         with self._autocast():
-            labels = self.labels[rows]
             batch = encode_batch(self.model.encoder, images, labels, pairs.other, rng)
-            names = needed_images(self.config.weights)
             return batch, generate(self.model.decoder, batch, names)
 
     def _discriminate(
@@ -218,23 +214,24 @@ class Trainer:
         correct = (logits.argmax(dim=1) == batch.labels).float().mean()
         return {"critic_loss": loss, "critic_accuracy": correct}
 
-    def finish(self) -> dict[str, float]:
+    def fit_transport(self) -> dict[str, float]:
         """Fits the class transport to the trained model, if it has one; returns its losses.
 
-        See :func:`vaegan.transport_fit.fit_to_images`; it may be done again, to the same bits.
+        See :func:`vaegan.training.transport_fit.fit_to_images`; repeating it gives the same bits.
         """
         if self.model.transport is None or self.config.transport is None:
             return {}
         self.model.eval()
         labels = self.labels if self.config.classes_known else None
-        found = fit_to_images(self.model, self.images, labels, self.config.transport)
+        fitted = fit_to_images(self.model, self.images, labels, self.config.transport)
         self.model.train()
-        return found
+        return fitted
 
     def state(self) -> dict[str, Tensor]:
-        """All that the rest of the training depends on, flat: weights, moments, step.
+        """Returns what the rest of the training depends on: weights, moments, step.
 
-        Random streams need no state: each step's is keyed by its number.
+        On the CPU the tensors may share memory with the trainer's. Random streams need no state,
+        because they are keyed by the step.
         """
         tensors = {"step": torch.tensor(self.step)}
         for name, player in self.players.items():
@@ -242,11 +239,11 @@ class Trainer:
         return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Goes on from what :meth:`state` gave, under the same configurations and data.
+        """Restores a state that :meth:`state` returned, under the same configurations and data.
 
         Raises:
             KeyError, RuntimeError: the state is of another structure.
         """
         for name, player in self.players.items():
-            player.restore(below(state, f"{name}/"))
+            player.restore(strip_prefix(state, f"{name}/"))
         self.loop.resume(int(state["step"]))

@@ -68,9 +68,9 @@ def test_the_fit_of_the_transport_is_the_same_recorded(
     structure = replace(model_config, transport=TransportConfig(layers=2, hidden=16))
     fit = TransportTraining(256, 12, 64, 1e-3, 1.0, 8, 4, seed=0)
     trainer = Trainer(structure, replace(training_config, transport=fit), bars, "cuda")
-    losses = trainer.finish()
+    losses = trainer.fit_transport()
     found = {k: v.clone() for k, v in trainer.model.transport.state_dict().items()}
     monkeypatch.setattr(loop, "GraphedStep", lambda update, rng: lambda: update(rng))
-    assert trainer.finish() == losses
+    assert trainer.fit_transport() == losses
     for name, value in trainer.model.transport.state_dict().items():
         assert torch.equal(found[name], value), name

@@ -81,8 +81,8 @@ def test_a_term_is_added_by_a_row_and_a_weight(trainer, monkeypatch):
         "Weights", [("brightness", float)], bases=(ObjectiveWeights,), frozen=True
     )(*ZEROS.values(), brightness=2.0)
     row = Term(
-        lambda step: step.images["crossed"].mean() + 0.0 * step.logits["crossed"].sum(),
-        needs=("crossed",),
+        lambda step: step.images["sampled"].mean() + 0.0 * step.logits["sampled"].sum(),
+        needs=("sampled",),
         adversary="discriminator",
     )
     monkeypatch.setitem(objective.TERMS, "brightness", row)
@@ -133,7 +133,7 @@ def test_encoding_generated_images_leaves_the_statistics_of_real_ones_alone(trai
 
 def test_the_cycle_teaches_the_encoder_only(trainer):
     _, loss = generator_loss(trainer, **(ZEROS | {"cycle": 1.0}))
-    trainer.players["generator"].collect(loss)
+    trainer.players["generator"].backward(loss)
     assert all(p.grad is None for p in trainer.model.decoder.parameters())
     assert trainer.model.encoder.trunk[0].weight.grad.abs().sum() > 0
 

@@ -185,7 +185,7 @@ def test_the_class_transport_is_fitted_at_the_end_and_undone_before_an_image_is_
     with torch.no_grad():
         plain = trainer.model.encoder(images)
     game = {name: snapshot(trainer, name) for name in PLAYERS}
-    found = trainer.finish()
+    found = trainer.fit_transport()
     first = {key: value.clone() for key, value in trainer.model.state_dict().items()}
     assert set(found) == {"transport_loss", "alignment_loss"}
     assert all(not moved(game[name], snapshot(trainer, name)) for name in PLAYERS)
@@ -199,13 +199,13 @@ def test_the_class_transport_is_fitted_at_the_end_and_undone_before_an_image_is_
     before = plain.unspecified.mean.numpy()
     leaks = [leakage(c, labels, c, labels, 0, panel).accuracy for c in (before, z)]
     assert leaks[1] < leaks[0]
-    trainer.finish()  # what a kill in the fit costs is the fit, not the bits
+    trainer.fit_transport()  # what a kill in the fit costs is the fit, not the bits
     assert not moved(first, trainer.model.state_dict())
 
 
 def test_a_model_without_transport_has_nothing_to_finish(trainer):
     before = snapshot(trainer, "generator")
-    assert trainer.finish() == {}
+    assert trainer.fit_transport() == {}
     assert not moved(before, snapshot(trainer, "generator"))
 
 
@@ -257,6 +257,6 @@ def test_clusters_take_the_place_of_classes_in_the_transport(model_config, train
     fitted = []
     for data in (bars, renamed):
         trainer = Trainer(structure, config, data)
-        trainer.finish()
+        trainer.fit_transport()
         fitted.append(trainer.model.state_dict())
     assert not moved(*fitted)
