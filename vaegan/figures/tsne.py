@@ -13,21 +13,19 @@ from vaegan.figures.canvas import COLOURS, MARKERS, new_figure
 def tsne(codes: np.ndarray, perplexity: float, seed: int, threads: int = 1) -> np.ndarray:
     """Embeds standardised codes in two dimensions (van der Maaten & Hinton, JMLR 2008).
 
-    With openTSNE's defaults.
+    With openTSNE's defaults, which cap the perplexity at (N - 1) / 3.
 
     Args:
         codes: float (N, D), N >= 2.
-        perplexity: Effective number of neighbours of a point; at most (N - 1) / 3 is used.
+        perplexity: Effective number of neighbours of a point.
         seed: Seed of the embedding, in [0, 2**32).
         threads: CPU threads.
 
     Returns:
         float32 (N, 2), in arbitrary units; equal arguments give equal bits.
     """
-    embedding = TSNE(
-        perplexity=min(perplexity, (len(codes) - 1) / 3), n_jobs=threads, random_state=seed
-    ).fit(StandardScaler().fit_transform(codes))
-    return np.asarray(embedding, dtype=np.float32)
+    embed = TSNE(perplexity=perplexity, n_jobs=threads, random_state=seed)
+    return np.asarray(embed.fit(StandardScaler().fit_transform(codes)), dtype=np.float32)
 
 
 def embedding_figure(
