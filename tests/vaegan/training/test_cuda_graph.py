@@ -1,4 +1,4 @@
-"""On a CUDA device: a step that is recorded and repeated is the step, to the bit."""
+"""On a CUDA device: a captured and replayed step is the step, to the bit."""
 
 from dataclasses import replace
 
@@ -32,11 +32,11 @@ def made(request, model_config, training_config, bars):
     return lambda: Trainer(model_config, config, bars, "cuda")
 
 
-def test_recorded_steps_are_the_steps(made):
-    recorded, plain = made(), made()
+def test_replayed_steps_are_the_steps(made):
+    replayed, plain = made(), made()
     plain.loop.graphed = None
-    (state, losses), (expected, expected_losses) = trained(recorded, 8), trained(plain, 8)
-    assert recorded.loop.graphed.graph is not None
+    (state, losses), (expected, expected_losses) = trained(replayed, 8), trained(plain, 8)
+    assert replayed.loop.graphed.graph is not None
     assert losses == expected_losses
     for name, value in expected.items():
         assert torch.equal(state[name], value), name
@@ -45,7 +45,7 @@ def test_recorded_steps_are_the_steps(made):
 def test_training_goes_on_from_a_state_to_the_same_bits(made):
     whole, begun, resumed = made(), made(), made()
     state, _ = trained(begun, 5)
-    trained(resumed, 5)  # recorded, with tensors that are then replaced
+    trained(resumed, 5)  # captured, with tensors that are then replaced
     resumed.restore(state)
     expected, _ = trained(whole, 8)
     found, _ = trained(resumed, 3)
@@ -53,7 +53,7 @@ def test_training_goes_on_from_a_state_to_the_same_bits(made):
         assert torch.equal(found[name], value), name
 
 
-def test_what_has_a_term_with_a_weight_can_be_recorded(made, training_config):
+def test_a_step_with_every_term_can_be_captured(made, training_config):
     everything = replace(training_config.weights, style_cycle=0.5, cycle=0.5, pair_kernel=10.0)
     trainer = made()
     trainer.config = replace(trainer.config, weights=everything)
@@ -62,7 +62,7 @@ def test_what_has_a_term_with_a_weight_can_be_recorded(made, training_config):
     assert len(set(losses[3:])) == 5
 
 
-def test_the_fit_of_the_transport_is_the_same_recorded(
+def test_the_fit_of_the_transport_is_the_same_replayed(
     model_config: ModelConfig, training_config, bars, monkeypatch
 ):
     structure = replace(model_config, transport=TransportConfig(layers=2, hidden=16))
