@@ -29,10 +29,10 @@ def test_a_new_transport_moves_nothing():
 @pytest.mark.parametrize("dims", [1, 2, 5, 16])
 def test_the_inverse_undoes_it_for_the_same_class_only(dims):
     moved, codes, labels = shaken(dims), torch.randn(50, dims), torch.arange(50) % CLASSES
-    there = moved(codes, labels)
-    assert (there - codes).abs().max() > 0.1
-    torch.testing.assert_close(moved.flow.inverse(there, labels), codes, rtol=1e-3, atol=1e-4)
-    assert (moved.flow.inverse(there, (labels + 1) % CLASSES) - codes).abs().max() > 0.1
+    mapped = moved(codes, labels)
+    assert (mapped - codes).abs().max() > 0.1
+    torch.testing.assert_close(moved.flow.inverse(mapped, labels), codes, rtol=1e-3, atol=1e-4)
+    assert (moved.flow.inverse(mapped, (labels + 1) % CLASSES) - codes).abs().max() > 0.1
 
 
 def test_the_log_determinant_is_that_of_the_derivative():

@@ -53,7 +53,7 @@ def test_use_leaves_batch_statistics_alone(model, images):
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
-def test_saved_and_loaded_it_draws_the_same(model, images, tmp_path):
+def test_saved_and_loaded_it_generates_the_same(model, images, tmp_path):
     model.save(tmp_path, {"dataset": "bars"})
     loaded = DisentanglingVAE.load(tmp_path)
     assert torch.equal(loaded.reconstruct(images), model.reconstruct(images))

@@ -16,10 +16,10 @@ from vaegan.training.losses import (
 
 
 def test_reconstruction_sums_over_pixels_and_averages_over_images():
-    drawn = torch.zeros(2, 1, 2, 2)
+    generated = torch.zeros(2, 1, 2, 2)
     images = torch.zeros(2, 1, 2, 2)
     images[0] = 0.5  # 4 * 0.25 = 1 for the first image, 0 for the second
-    assert reconstruction_loss(drawn, images).item() == pytest.approx(0.5)
+    assert reconstruction_loss(generated, images).item() == pytest.approx(0.5)
 
 
 def test_reconstruction_of_another_shape_is_refused_not_broadcast():
@@ -28,7 +28,7 @@ def test_reconstruction_of_another_shape_is_refused_not_broadcast():
 
 
 def test_discriminator_loss_by_hand():
-    # D = 3/4 on the real image, 1/4 and 1/2 on the drawn ones.
+    # D = 3/4 on the real image, 1/4 and 1/2 on the generated ones.
     real, fake = torch.tensor([math.log(3)]), torch.tensor([-math.log(3), 0.0])
     expected = 0.5 * (-math.log(3 / 4) - (math.log(3 / 4) + math.log(1 / 2)) / 2)
     assert discriminator_loss(real, fake).item() == pytest.approx(expected, rel=1e-6)

@@ -41,7 +41,7 @@ def test_one_class_cannot_be_paired():
         PairSampler(torch.zeros(5, dtype=torch.int64), 3)
 
 
-def test_the_same_key_draws_the_same_pairs_and_another_step_others(bars):
+def test_the_same_key_samples_the_same_pairs_and_another_step_others(bars):
     sampler = PairSampler(torch.from_numpy(bars.labels), 4)
     first, again, later = (sampler.sample(32, torch_rng(3, "batch", n)) for n in (7, 7, 8))
     assert torch.equal(first.anchor, again.anchor)

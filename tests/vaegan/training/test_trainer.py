@@ -165,7 +165,7 @@ def test_it_learns_to_put_the_class_into_the_specified_code(model_config, traini
     assert accuracy(read(s[128:]), labels[128:]) > 0.9
 
 
-def test_the_class_transport_is_fitted_at_the_end_and_undone_before_an_image_is_drawn(
+def test_the_class_transport_is_fitted_at_the_end_and_undone_before_an_image_is_decoded(
     model_config, training_config, bars
 ):
     style = dataclasses.replace(model_config.unspecified, shared_variance=True)
@@ -204,7 +204,7 @@ def test_the_class_transport_is_fitted_at_the_end_and_undone_before_an_image_is_
     assert not moved(first, trainer.model.state_dict())
 
 
-def test_a_model_without_transport_has_nothing_to_finish(trainer):
+def test_a_model_without_transport_has_nothing_to_fit(trainer):
     before = snapshot(trainer, "generator")
     assert trainer.fit_transport() == {}
     assert not moved(before, snapshot(trainer, "generator"))
