@@ -88,7 +88,7 @@ def points(divergence: float) -> list[dict[str, float]]:
     fit, rows = config.transport, []
     for alignment in ALIGNMENTS:
         trainer.config = replace(config, transport=replace(fit, alignment=alignment))
-        trainer.finish()
+        trainer.fit_transport()
         found = measured(trainer.model.eval(), classifier, train, out)
         rows.append({"unspecified_kl": divergence, "alignment": alignment} | found)
         print({name: round(value, 4) for name, value in rows[-1].items()}, flush=True)

@@ -74,7 +74,7 @@ def step_rates(device: torch.device, precision: str) -> dict[str, float]:
     steps = STEPS * 2 * subject.config.pairs
     several()
     recorded = rate(device, several, steps)
-    subject.repeated = None
+    subject.loop.graphed = None
     several()
     started = rate(device, several, steps)
     per_image = 1 / (2 * subject.config.pairs)

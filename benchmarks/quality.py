@@ -105,7 +105,7 @@ class Measured(Trainer):
 
     def last(self) -> None:
         """The point at the end, with the class transport."""
-        self.finish()
+        self.fit_transport()
         seconds = time.time() - float(os.environ[BEGUN]) - self.idle
         self.model.eval()
         metrics = quality(self.model, *self.judged_by)

@@ -1,9 +1,9 @@
-"""Training step against the floor: what the loop costs beyond its networks' own passes.
+"""Training step against the floor: the cost of the loop beyond its networks' own passes.
 
 Floor: the forward and backward passes of the same networks on as many images, in the same
-precision and layout, on random tensors that are there already; no sampling, no losses, no
-optimizer, no logging. Real: ``pipeline.train``'s own loop with checkpoints, sample grids and
-tracking. Both run in turn in one process, as many steps of the one as of the other.
+precision and layout, on random tensors that are already in memory; no sampling, losses,
+optimizer or logging. Real: the train stage's own loop with checkpoints, sample grids and
+tracking. Both run in turn in one process, with equally many steps.
 """
 
 import copy
@@ -17,33 +17,33 @@ from torch import Tensor
 from benchmarks.defaults import configured, in_own_store, trainer, wait_until_logged
 from benchmarks.measure import Result
 from pipeline.stages.train import run_training
+from vaegan.training.generation import encode_batch, generate
+from vaegan.training.loop import autocast
+from vaegan.training.objective import needed_images
 from vaegan.training.trainer import Report, Trainer
 
 STEPS, ROUNDS, WARM_UP = 125, 12, 2
 
 
 class Backward:
-    """A backward pass from some outputs, each with a random slope that is drawn once."""
+    """A backward pass from some outputs, with random gradients that are sampled once."""
 
     def __init__(self) -> None:
-        self.slopes: list[Tensor] = []
+        self.gradients: list[Tensor] = []
 
     def __call__(self, outputs: list[Tensor], inputs: Sequence[Tensor], keep: bool = False) -> None:
         """Runs it into ``inputs``."""
-        if not self.slopes:
-            self.slopes = [torch.randn_like(output) for output in outputs]
-        torch.autograd.backward(outputs, self.slopes, inputs=inputs, retain_graph=keep)
+        if not self.gradients:
+            self.gradients = [torch.randn_like(output) for output in outputs]
+        torch.autograd.backward(outputs, self.gradients, inputs=inputs, retain_graph=keep)
 
 
 def floor(trainer: Trainer) -> Callable[[], None]:
-    """A function that does one step's passes of all networks, of copies, and nothing else."""
+    """Returns a function that runs one step's passes of all networks, on copies."""
     model = copy.deepcopy(trainer.model)
     discriminator, critic = copy.deepcopy(trainer.discriminator), copy.deepcopy(trainer.critic)
     config, device, structure = trainer.config, trainer.device, trainer.model.config
     pairs, weights = config.pairs, config.weights
-    # Images that some term looks at: with their own and their partner's identity, and for the
-    # discriminator those in the style of another and in one from the prior, which come last.
-    drawn_images = 2 * pairs * (bool(weights.reconstruction) + bool(weights.partner)) + 2 * pairs
     ours, theirs, guessers = (
         [p for network in networks for p in network.parameters()]
         for networks in ((model.encoder, model.decoder), (discriminator,), (critic,))
@@ -54,33 +54,34 @@ def floor(trainer: Trainer) -> Callable[[], None]:
 
     images = random(2 * pairs, *structure.image_shape).sigmoid()
     images = images.contiguous(memory_format=torch.channels_last)
-    s = random(drawn_images, structure.specified.dim, gradient=True)
-    z = random(drawn_images, structure.unspecified.dim, gradient=True)
-    own = random(2 * pairs, structure.unspecified.dim, gradient=True)
     labels = torch.randint(structure.class_count, (pairs,), device=device)
+    other, rng = torch.arange(pairs, device=device).roll(-1), torch.Generator(device)
+    batch = encode_batch(model.encoder, images, labels.repeat(2), other, rng)
+    generated = generate(model.decoder, batch, needed_images(weights))
+    fakes = pairs * len(needed_images(weights, against="discriminator"))
+    count = sum(map(len, generated.values()))
+    s = random(count, structure.specified.dim, gradient=True)
+    z = random(count, structure.unspecified.dim, gradient=True)
+    own = random(2 * pairs, structure.unspecified.dim, gradient=True)
     generator, adversary, guess = Backward(), Backward(), Backward()
-
-    def autocast() -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=trainer.precision == "bfloat16")
 
     def step() -> None:
         for tensor in (s, z, own, *ours, *theirs, *guessers):
             tensor.grad = None
-        with autocast():
+        with autocast(device, trainer.precision):
             codes = model.encoder(images)
-            drawn = model.decoder(s, z)
-            anchors, partners = discriminator.features(images).chunk(2)
-            fake = discriminator.features(drawn[-2 * pairs :])
-            verdicts = [
-                discriminator.verdict(x, labels) for x in (*fake.chunk(2), anchors, partners)
-            ]
+            decoded = model.decoder(s, z)
+            real = discriminator.features(images).split(pairs)
+            fake = discriminator.features(decoded[-fakes:]).split(pairs)
+            logits = [discriminator.logits(features, labels) for features in (*fake, *real)]
             guesses = critic(own)
         posteriors = [codes.specified, codes.unspecified]
         moments = [m for q in posteriors for m in (q.mean, q.logvar) if m is not None]
-        generator([*verdicts[:2], guesses, drawn, *moments], [*ours, s, z, own], keep=True)
-        adversary(verdicts, theirs)
+        outputs = [*logits[: len(fake)], guesses, decoded, *moments]
+        generator(outputs, [*ours, s, z, own], keep=True)
+        adversary(logits, theirs)
         for _ in range(config.critic_steps):
-            with autocast():
+            with autocast(device, trainer.precision):
                 guesses = critic(own.detach())
             guess([guesses], guessers)
 
@@ -91,7 +92,7 @@ class Paced(Trainer):
     """A trainer that runs as many steps of the floor after each of its reports."""
 
     def run(self) -> Iterator[Report]:
-        """As the trainer's, timing each interval until its report is in the store."""
+        """Trains, and times each interval until its report is in the store."""
         self.real, self.floor = list[float](), list[float]()
         reports, bare = super().run(), floor(self)
         begun = time.perf_counter()

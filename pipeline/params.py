@@ -20,9 +20,10 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.data.config import PrepareConfig
 from pipeline.sections import flat
+from pipeline.stages.config import EncodeConfig
 from vaegan.evaluation.config import ClassifierConfig, EvaluationConfig
 from vaegan.figures.config import FiguresConfig
-from vaegan.model.config import EncodeConfig, ModelConfig
+from vaegan.model.config import ModelConfig
 from vaegan.training.config import TrainingConfig
 
 PARAMS_FILE = Path("params.yaml")

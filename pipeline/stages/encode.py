@@ -9,9 +9,9 @@ import torch
 from pipeline.artifacts.codes import write_codes
 from pipeline.artifacts.dataset import read_dataset
 from pipeline.artifacts.paths import MODEL
+from pipeline.stages.config import EncodeConfig
 from vaegan.data import LabelledImages, as_tensor, to_unit_range
 from vaegan.devices import configure_torch, resolve_device, to_channels_last
-from vaegan.model.config import EncodeConfig
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 
 if TYPE_CHECKING:  # no stage computes with the code of these

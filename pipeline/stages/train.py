@@ -79,7 +79,7 @@ def run(model_params: ModelConfig, params: TrainingConfig, journal: "Journal") -
     machine["threads"] = str(torch.get_num_threads())
     journal.begin(dataset, {"tags": machine, "note": _describe(about)}, checkpoints.key)
     curves = run_training(trainer, checkpoints, sample_images(dataset, trainer.device), journal)
-    fitted = trainer.finish()
+    fitted = trainer.fit_transport()
     with atomic_folder(MODEL) as folder:
         trainer.model.eval().save(folder, about)
     write_curves(curves.drop(columns=UNREPEATABLE))

@@ -5,8 +5,6 @@ from typing import Annotated, Any
 
 from annotated_types import Interval, MultipleOf
 
-from vaegan.bounds import Count, Device, Threads
-
 KERNEL = 5  # "filter size 5", in encoder, decoder and discriminator alike
 STRIDE = 2
 PADDING = KERNEL // 2
@@ -106,15 +104,3 @@ class ModelStructure(ModelConfig):
             height, width = sizes[-1]
             sizes.append(((height + 1) // STRIDE, (width + 1) // STRIDE))
         return tuple(sizes)
-
-
-@dataclass(frozen=True)
-class EncodeConfig:
-    """How to encode the data set."""
-
-    batch_size: Count
-    """Images per pass."""
-    device: Device
-    """Device to encode on; auto: CUDA if available, else the CPU."""
-    threads: Threads
-    """CPU threads."""
