@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as bench
-from pipeline.__main__ import COMMANDS
+from pipeline.__main__ import STAGES, TOOLS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -19,7 +19,6 @@ LONGEST_README = 150
 COMING = {
     "docs/library.ipynb",
     "python -m benchmarks together",
-    "python -m pipeline track",
 }
 
 BLOCK = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
@@ -73,7 +72,7 @@ def missing_commands(document: str) -> set[str]:
         missing |= {f"make {target}" for target in MAKE.findall(text) if target not in TARGETS}
         for module, command in MODULE.findall(text):
             if module == "pipeline":
-                known = not command or command in COMMANDS
+                known = not command or command in STAGES | TOOLS
             elif module == "benchmarks":
                 known = not command or (ROOT / f"benchmarks/{command}.py").exists()
             else:

@@ -8,7 +8,6 @@ to a CSV file; ``--recorded FILE`` prints the table of such a file and needs no 
 
 import argparse
 import json
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,6 @@ import pandas as pd
 from scipy.stats import t as student
 
 from pipeline.artifacts.files import atomic_file
-from pipeline.artifacts.paths import repository
 from pipeline.params import load_params
 from pipeline.sections import flat
 from pipeline.tools import presets
@@ -41,11 +39,11 @@ def finished_runs() -> pd.DataFrame:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    from pipeline.tracking.store import connect
+    from pipeline.tracking.store import address, connect
 
-    store = os.environ.get("MLFLOW_TRACKING_URI") or repository() / "mlflow.db"
-    if isinstance(store, Path) and not store.exists():  # connecting would create an empty one
-        raise ValueError(f"there is no tracking store {store}; dvc repro creates it")
+    database = address().removeprefix("sqlite:///")
+    if database != address() and not Path(database).exists():  # connecting would create it
+        raise ValueError(f"there is no tracking store {database}; dvc repro creates it")
     try:
         return mlflow.search_runs(
             [connect()],

@@ -11,16 +11,16 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from pipeline.tracking.runs import OUTPUT_PREFIX, PATCH
 from ruamel.yaml import YAML
 
 from pipeline.artifacts.files import tree_digest
 from pipeline.artifacts.paths import OUTPUTS
 from pipeline.tools import reproduce
 from pipeline.tools.reproduce import Comparison, compare_outputs
-from pipeline.tracking.provenance import origin
+from pipeline.tracking.provenance import provenance
 from pipeline.tracking.registry import NAME
 from pipeline.tracking.store import connect
+from pipeline.tracking.sync import OUTPUT_PREFIX, PATCH
 
 ROOT = Path(__file__).parents[3]
 # An older layout: its stage judge makes an output that no stage makes today.
@@ -79,7 +79,7 @@ def train_and_register(patch: bytes | None = None) -> None:
     """
     for path in ("models/weights.safetensors", "judge"):
         subprocess.run([sys.executable, "make.py", path], check=True)
-    experiment, client, where = connect(), MlflowClient(), origin()
+    experiment, client, where = connect(), MlflowClient(), provenance()
     if patch is None:
         patch = where.patch
     run = client.create_run(experiment).info
