@@ -17,7 +17,7 @@ OUTPUTS = ("dvc.lock", "reports")
 LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn", "safetensors", "dvc", "mlflow")
 # Whatever the user's own git is set to: a patch that git apply takes, and nothing else.
 PLAIN_DIFF = (
-    "diff", "--binary", "--no-ext-diff", "--no-textconv", "--no-color",
+    "diff", "--relative", "--binary", "--no-ext-diff", "--no-textconv", "--no-color",
     "--src-prefix=a/", "--dst-prefix=b/",
 )  # fmt: skip
 MOST_BYTES = 1_000_000  # of a file that git does not know, to be taken into a patch

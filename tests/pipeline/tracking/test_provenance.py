@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking.provenance import MOST_BYTES, changes, origin, params_digest
+from pipeline.tracking.provenance import MOST_BYTES, changes, params_digest, provenance
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -33,14 +33,14 @@ def test_origin_names_commit_and_whether_the_tree_has_changes(repository):
         "git.dirty": "false",
         "patch.sha256": "none",
     }
-    assert origin().tags == clean
+    assert provenance().tags == clean
     (repository / "dvc.lock").write_text("new")
-    assert origin().tags == clean  # what the pipeline writes is no change of the user's
+    assert provenance().tags == clean  # what the pipeline writes is no change of the user's
     (repository / "code.py").write_text("changed by hand")
-    changed = origin().tags
+    changed = provenance().tags
     assert changed["git.dirty"] == "true"
     (repository / "code.py").write_text("changed again")
-    assert origin().tags["patch.sha256"] != changed["patch.sha256"]
+    assert provenance().tags["patch.sha256"] != changed["patch.sha256"]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_the_patch_makes_the_same_tree_of_a_clean_checkout(repository, tmp_path,
     (repository / "new file.py").write_bytes("latin: \xe9\r\n".encode("latin-1"))
     (repository / "bytes").write_bytes(bytes(range(256)))
     patch = tmp_path / "changes.patch"
-    patch.write_bytes(origin().patch)
+    patch.write_bytes(provenance().patch)
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", str(repository), str(clone))
     git(clone, "apply", "--whitespace=nowarn", str(patch))
@@ -67,7 +67,7 @@ def test_the_patch_makes_the_same_tree_of_a_clean_checkout(repository, tmp_path,
 def test_large_files_that_git_does_not_know_are_left_out_and_named(repository):
     (repository / "large").write_bytes(b"0" * (MOST_BYTES + 1))
     (repository / "small").write_bytes(b"1")
-    found = origin()
+    found = provenance()
     assert found.tags["patch.left_out"] == "large"
     assert b"small" in found.patch
     assert len(found.patch) < 1000
@@ -76,10 +76,10 @@ def test_large_files_that_git_does_not_know_are_left_out_and_named(repository):
 def test_without_a_repository_there_is_no_commit_and_no_patch(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert origin().tags == {}
-    assert origin().patch == b""
+    assert provenance().tags == {}
+    assert provenance().patch == b""
     git(tmp_path, "init", "-q")  # nor in one without a commit
-    assert origin().tags == {}
+    assert provenance().tags == {}
 
 
 def test_the_digest_of_parameters_follows_values_and_not_their_order():

@@ -245,13 +245,16 @@ def imported_packages(module):
     """Packages, not of the standard library, that one of our modules needs, ``vaegan`` followed."""
     packages, waiting, seen = set(), [module], set()
     while waiting:
-        file = ROOT / f"{waiting.pop().replace('.', '/')}.py"
+        base = ROOT / waiting.pop().replace(".", "/")
+        file = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
         if file in seen or not file.exists():
             continue
         seen.add(file)
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            if isinstance(node, ast.ImportFrom):
+                waiting += [f"{node.module}.{alias.name}" for alias in node.names]
             waiting += [name for name in names if name.startswith("vaegan.")]
             packages |= {name.partition(".")[0] for name in names}
     assert "pipeline" not in packages, "the registered model comes without the pipeline"
@@ -261,7 +264,7 @@ def imported_packages(module):
 def test_requirements_are_what_the_model_imports_each_pinned_as_installed(registered):
     lines = (registered.files / "requirements.txt").read_text().split()
     pins = dict(line.split("==") for line in lines)  # fails where a line has no ==
-    assert set(pins) == imported_packages("pipeline.served_model")
+    assert set(pins) == imported_packages("pipeline.tracking.served_model")
     assert pins["torch"] == torch.__version__.partition("+")[0]
     assert pins["mlflow"] == mlflow.__version__
     assert pins["numpy"] == np.__version__
@@ -280,7 +283,7 @@ def test_is_code_and_weights_and_nothing_that_runs_when_read(registered):
     for file in files:  # neither a pickle (protocol 2 and later) nor a zip of some
         assert not file.read_bytes().startswith((b"\x80", b"PK")), file
     names = {file.relative_to(registered.files).as_posix() for file in files}
-    assert {"served_model.py", "code/vaegan/model.py"} <= names
+    assert {"served_model.py", "code/vaegan/model/vae.py"} <= names
     assert weights_digest(registered.files / "artifacts" / "models") == weights_digest(
         registered.folder
     )
@@ -297,7 +300,7 @@ def test_carries_no_bytecode(store, model, images, monkeypatch):
     run_id = MlflowClient().create_run(store.experiment).info.run_id
     version = registry.register(store.folder / "models", run_id, {}, images)
     files = Path(mlflow.artifacts.download_artifacts(version.source))
-    assert (files / "code" / "vaegan" / "model.py").is_file()
+    assert (files / "code" / "vaegan" / "model" / "vae.py").is_file()
     assert not [path for path in files.rglob("*") if "pyc" in path.name]
 
 
