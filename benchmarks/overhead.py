@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.defaults import make_trainer, run_stage_loop, stage_environment, write_params
@@ -25,9 +26,9 @@ from vaegan.training.trainer import Trainer
 STAGES = ("prepare", "train", "encode", "classifier", "evaluate", "visualize")
 # Runs a stage until it opens an input file.
 START = """
-import os, runpy, sys, time
+import os, re, runpy, sys, time
 def watch(event, arguments):
-    if event == "open" and f"{arguments[0]}".startswith(("data/prepared/", "data/raw/")):
+    if event == "open" and re.search("data/(prepared|raw)/", str(arguments[0])):
         os.write(1, f"opened at {time.time()}\\n".encode())
         os._exit(0)
 sys.addaudithook(watch)
@@ -111,7 +112,8 @@ def tracking_cost(folder: Path) -> float:
                 times[name].append(interval(process))
     finally:
         for process in processes.values():
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     tracked, untracked = (statistics.median(taken[WARM_UP:]) for taken in times.values())
     cost = tracked - untracked
