@@ -99,7 +99,7 @@ def publish() -> None:
     text = DOCUMENT.read_text()
     if START not in text or END not in text:
         raise ValueError(f"{DOCUMENT}: expected the lines {START} and {END}")
-    for path in LATEST.iterdir():
+    for path in LATEST.glob("*"):
         shutil.copyfile(path, RESULTS / path.name)
     before, after = text.split(START)[0], text.split(END)[1]
     DOCUMENT.write_text(before + published() + after)
