@@ -6,8 +6,6 @@ The only benchmark code that knows how the stage ``train`` sets up and runs its 
 import json
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +14,11 @@ import torch
 
 from pipeline.artifacts.checkpoints import Checkpoints
 from pipeline.artifacts.dataset import Dataset, read_dataset
+from pipeline.console import Console
+from pipeline.journal import Journal
 from pipeline.params import PARAMS_FILE, Params, load_params, read_yaml
-from pipeline.stages.train import model_config, run_training, training_config
-from vaegan.data import as_tensor, first_per_class, to_unit_range
+from pipeline.stages.train import run_training, sample_images
 from vaegan.devices import configure_torch, resolve_device
-from vaegan.model.config import ModelConfig
-from vaegan.training.config import TrainingConfig
 from vaegan.training.trainer import Trainer
 
 Kind = TypeVar("Kind", bound=Trainer)
@@ -34,39 +31,25 @@ def configured(device: str = "cpu") -> tuple[Params, Dataset, torch.device]:
     return params, read_dataset(), resolve_device(device)
 
 
-def configs(device: str = "cpu") -> tuple[ModelConfig, TrainingConfig]:
-    """Returns the model's and the training's configuration of the default run; no set-up."""
-    params = load_params()
-    config = training_config(params.train, resolve_device(device))
-    return model_config(params.model, read_dataset()), config
-
-
 def make_trainer(kind: type[Kind], device: str = "cpu", **changes: Any) -> Kind:
     """Builds a trainer of the default run with some fields of its configuration replaced."""
-    _, dataset, where = configured(device)
-    structure, config = configs(device)
-    return kind(structure, replace(config, **changes), dataset.train, where)
-
-
-class Untracked:
-    """Takes the place of the run that the stage's loop reports to, and discards the reports."""
-
-    logged = 0
-
-    @contextmanager
-    def reporting(self) -> Iterator[Any]:
-        """Yields a function that ignores its arguments."""
-        yield lambda *_: None
+    params, dataset, _ = configured(device)
+    config = replace(params.train, **{"device": device} | changes)
+    return kind(params.model, config, dataset.train)
 
 
 def run_stage_loop(trainer: Trainer) -> None:
-    """Runs the stage's loop to its end: checkpoints in a temporary folder, sample grids, lines."""
+    """Runs the stage's loop to its end as the stage does, but nothing follows the journal.
+
+    Checkpoints and journal are written to a temporary folder; a line is printed per report.
+    """
     dataset = read_dataset()
-    shown = first_per_class(dataset.train.labels)
-    samples = to_unit_range(as_tensor(dataset.train.images[shown], trainer.device))
+    console = Console("train", trainer.config.steps)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints("benchmark", Path(folder))
-        run_training(trainer, checkpoints, samples, Untracked())  # type: ignore[arg-type]
+        journal = Journal("train", on_event=console.event, root=Path(folder) / "journal")
+        journal.begin(dataset, {"tags": {}, "note": ""}, checkpoints.key)
+        run_training(trainer, checkpoints, sample_images(dataset, trainer.device), journal)
 
 
 def write_params(folder: Path, **train: Any) -> None:

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.defaults import configs, configured
+from benchmarks.defaults import configured
 from benchmarks.measure import LATEST
 from pipeline.params import load_params
 from pipeline.stages.encode import encode_split
@@ -77,19 +77,18 @@ def measured(
 
 def points(divergence: float) -> list[dict[str, float]]:
     """Returns a row per alignment weight, for one weight of the divergence."""
-    _, dataset, device = configured(load_params().train.device)
-    structure, config = configs(device.type)
+    params, dataset, device = configured(load_params().train.device)
+    config = params.train
     train, out = held_out(dataset.train)
     classifier = train_classifier(train, steps=1500, seed=0, device=device)
     weights = replace(config.weights, unspecified_kl=divergence)
-    trainer = Trainer(structure, replace(config, weights=weights), train, device)
+    trainer = Trainer(params.model, replace(config, weights=weights), train)
     for _ in trainer.run():
         pass
     fit, rows = config.transport, []
-    assert fit is not None, "the default has a class transport"
     for alignment in ALIGNMENTS:
         trainer.config = replace(config, transport=replace(fit, alignment=alignment))
-        trainer.finish()
+        trainer.fit_transport()
         found = measured(trainer.model.eval(), classifier, train, out)
         rows.append({"unspecified_kl": divergence, "alignment": alignment} | found)
         print({name: round(value, 4) for name, value in rows[-1].items()}, flush=True)

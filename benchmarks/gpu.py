@@ -21,7 +21,7 @@ def run() -> list[Result]:
         return []
     trained = quality.results(quality.train_measured("cuda"))  # first: its clock is the process's
     graph, kernels = (make_trainer(Trainer, "cuda", precision="bfloat16") for _ in range(2))
-    kernels.repeated = None
+    kernels.loop.graphed = None
 
     def train(trainer: Trainer) -> None:
         for _ in range(STEPS):

@@ -32,12 +32,7 @@ Stages = dict[str, dict[str, float]]  # by stage, from run_stage
 
 def repeated(data: LabelledImages, factor: int) -> Split:
     """Returns a split with every image ``factor`` times, without copying them."""
-    return Split(
-        np.tile(data.labels, factor),
-        data.image_shape,
-        data.class_count,
-        lambda: (data.images for _ in range(factor)),
-    )
+    return Split(np.tile(data.labels, factor), lambda: (data.images for _ in range(factor)))
 
 
 def own_memory(process: int) -> int:

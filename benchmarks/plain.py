@@ -25,20 +25,24 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 
-from benchmarks.defaults import configs, make_trainer
+from benchmarks.defaults import make_trainer
 from benchmarks.measure import SPINNING, Result, side_by_side
+from pipeline.artifacts.dataset import read_dataset
+from pipeline.params import load_params
 from vaegan.model.codes import Codes, kl_to_standard_normal, reparameterize
-from vaegan.model.config import ModelConfig
+from vaegan.model.config import ModelStructure
 from vaegan.model.networks import Decoder, Upsampling
 from vaegan.model.vae import DisentanglingVAE
 from vaegan.training import losses
 from vaegan.training.adversaries import Critic, Discriminator
 from vaegan.training.config import TrainingConfig
+from vaegan.training.objective import active_terms
 from vaegan.training.trainer import Trainer
 
 ARCHIVES = Path("data/raw/MNIST/raw")
 ITERATIONS, ROUNDS = 20, 7
 BATCH = 64  # of the plain implementation
+OWN = {"reconstruction", "specified_kl", "unspecified_kl"}  # terms computed in one pass
 
 
 class Triplets(Dataset):
@@ -67,10 +71,10 @@ class Triplets(Dataset):
 class PlainTrainer:
     """Trains with a pass per term; the networks are ours, in torch's default layout."""
 
-    def __init__(self, structure: ModelConfig, config: TrainingConfig, images: Dataset) -> None:
-        usual = config.classes_known and config.mismatched and config.real_target == 1.0
-        if config.weights.cycle or not usual:
-            raise ValueError("only the default's terms, discriminator and labels are implemented")
+    def __init__(self, structure: ModelStructure, config: TrainingConfig, images: Dataset) -> None:
+        usual = config.supervision == "labels" and config.mismatched and config.real_target == 1.0
+        if not usual:
+            raise ValueError("only the default's discriminator and labels are implemented")
         self.config = config
         self.model = DisentanglingVAE(structure)
         for module in self.model.modules():
@@ -133,8 +137,8 @@ class PlainTrainer:
 
         def style_cycle() -> Tensor:
             generated, noise = self.restyled(other)
-            found = self.model.encoder(generated).unspecified.mean
-            return weights["style_cycle"] * losses.style_cycle_loss(found, noise)
+            styles = self.model.encoder(generated).unspecified.mean
+            return weights["style_cycle"] * losses.style_cycle_loss(styles, noise)
 
         def pair_kernel() -> Tensor:
             first, second = (
@@ -150,6 +154,9 @@ class PlainTrainer:
             "style_cycle": style_cycle,
             "pair_kernel": pair_kernel,
         }
+        missing = active_terms(self.config.weights).keys() - terms.keys() - OWN
+        if missing:
+            raise ValueError(f"terms {sorted(missing)} are not implemented here")
         return {"own": own} | {name: term for name, term in terms.items() if weights[name]}
 
     def swapped(self, styles: Tensor, identities: Tensor) -> Tensor:
@@ -229,8 +236,10 @@ def plain_images(root: str) -> datasets.MNIST:
 
 def serve() -> None:
     """Trains some iterations for each line of standard input, and answers each with a line."""
+    params, data = load_params(), read_dataset().train
+    structure = ModelStructure.of(params.model, data.image_shape, data.class_count)
     with tempfile.TemporaryDirectory() as root:
-        plain = PlainTrainer(*configs(), Triplets(plain_images(root)))
+        plain = PlainTrainer(structure, params.train, Triplets(plain_images(root)))
         for _ in sys.stdin:
             for _ in range(ITERATIONS):
                 plain.iterate()

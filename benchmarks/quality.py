@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from benchmarks.defaults import configured, make_trainer, run_stage_loop
 from benchmarks.measure import LATEST, Result
 from pipeline.artifacts.dataset import Dataset
-from pipeline.params import EvaluateParams
 from pipeline.stages.encode import encode_split
 from vaegan.data import as_tensor
 from vaegan.evaluation.classifier import Classifier, classify, train_classifier
-from vaegan.evaluation.images import Arrays
+from vaegan.evaluation.config import EvaluationConfig
+from vaegan.evaluation.metrics import Arrays
 from vaegan.evaluation.probes import PANEL, accuracy
-from vaegan.evaluation.swaps import cross_class_pairs, draw_all
+from vaegan.evaluation.swaps import cross_class_pairs, decode_in_batches
 from vaegan.model.vae import DisentanglingVAE
 from vaegan.rng import numpy_rng
 from vaegan.training.trainer import Report, Trainer
@@ -38,7 +38,7 @@ PUBLISHED = {
 
 
 def quality(
-    model: DisentanglingVAE, classifier: Classifier, dataset: Dataset, params: EvaluateParams
+    model: DisentanglingVAE, classifier: Classifier, dataset: Dataset, params: EvaluationConfig
 ) -> dict[str, float]:
     """Computes the published metrics for a model."""
     device = next(model.parameters()).device
@@ -61,7 +61,7 @@ def quality(
         as_tensor(test[f"{name}_mean"][rows], device)
         for name, rows in zip(("specified", "unspecified"), pairs, strict=True)
     )
-    seen = classify(classifier, draw_all(model.decode, s, style)).classes
+    seen = classify(classifier, decode_in_batches(model.decode, s, style)).classes
     return {
         "specified/probe_accuracy": accuracy(linear(test["specified_mean"]), y_test),
         "leakage/sampled": accuracy(leak(z_test), y_test),
@@ -81,7 +81,7 @@ class Measured(Trainer):
     """A trainer that measures quality between its reports, on a paused clock."""
 
     def start(
-        self, classifier: Classifier, dataset: Dataset, params: EvaluateParams, paused: float
+        self, classifier: Classifier, dataset: Dataset, params: EvaluationConfig, paused: float
     ) -> None:
         """Sets the arguments of :func:`quality` and the seconds that do not count so far."""
         self.arguments, self.rows = (classifier, dataset, params), list[dict[str, float]]()
@@ -135,7 +135,7 @@ def train_measured(device: str) -> list[dict[str, float]]:
     trainer = make_trainer(Measured, device)
     trainer.start(classifier, dataset, params.evaluate, paused)
     run_stage_loop(trainer)
-    trainer.finish()  # fits the class transport
+    trainer.fit_transport()
     trainer.measure()
     return trainer.rows
 

@@ -2,8 +2,8 @@
 
 Floor: the forward and backward passes of the same networks on as many images, in the same
 precision and layout, on random tensors created beforehand; no sampling, losses, optimizer or
-logging. Real: the loop of the stage ``train`` with checkpoints and sample grids; ``overhead``
-measures tracking. Both run in turn in one process, for equal numbers of steps.
+logging. Real: the loop of the stage ``train`` with checkpoints, sample grids and journal;
+``overhead`` measures tracking. Both run in turn in one process, for equal numbers of steps.
 """
 
 import copy
@@ -16,6 +16,9 @@ from torch import Tensor
 
 from benchmarks.defaults import make_trainer, run_stage_loop
 from benchmarks.measure import Result
+from vaegan.training.generation import encode_batch, generate
+from vaegan.training.loop import autocast
+from vaegan.training.objective import needed_images
 from vaegan.training.trainer import Report, Trainer
 
 STEPS, ROUNDS, WARM_UP = 125, 12, 2
@@ -40,10 +43,6 @@ def floor(trainer: Trainer) -> Callable[[], None]:
     discriminator, critic = copy.deepcopy(trainer.discriminator), copy.deepcopy(trainer.critic)
     config, device, structure = trainer.config, trainer.device, trainer.model.config
     pairs, weights = config.pairs, config.weights
-    # The default's images: with their own and their partner's identity, and, for the
-    # discriminator, in another image's style and in one from the prior; these two come last.
-    autoencoded = bool(weights.reconstruction) + bool(weights.partner)
-    generated_count = 2 * pairs * (autoencoded + 1)
     ours, theirs, guessers = (
         [p for network in networks for p in network.parameters()]
         for networks in ((model.encoder, model.decoder), (discriminator,), (critic,))
@@ -54,31 +53,34 @@ def floor(trainer: Trainer) -> Callable[[], None]:
 
     images = random(2 * pairs, *structure.image_shape).sigmoid()
     images = images.contiguous(memory_format=torch.channels_last)
-    s = random(generated_count, structure.specified.dim, gradient=True)
-    z = random(generated_count, structure.unspecified.dim, gradient=True)
-    own = random(2 * pairs, structure.unspecified.dim, gradient=True)
     labels = torch.randint(structure.class_count, (pairs,), device=device)
+    other, rng = torch.arange(pairs, device=device).roll(-1), torch.Generator(device)
+    batch = encode_batch(model.encoder, images, labels.repeat(2), other, rng)
+    generated = generate(model.decoder, batch, needed_images(weights))
+    fakes = pairs * len(needed_images(weights, against="discriminator"))
+    count = sum(map(len, generated.values()))
+    s = random(count, structure.specified.dim, gradient=True)
+    z = random(count, structure.unspecified.dim, gradient=True)
+    own = random(2 * pairs, structure.unspecified.dim, gradient=True)
     generator, adversary, guess = Backward(), Backward(), Backward()
-
-    def autocast() -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
 
     def step() -> None:
         for tensor in (s, z, own, *ours, *theirs, *guessers):
             tensor.grad = None
-        with autocast():
+        with autocast(device, trainer.precision):
             codes = model.encoder(images)
-            generated = model.decoder(s, z)
-            anchors, partners = discriminator.features(images).chunk(2)
-            fake = discriminator.features(generated[-2 * pairs :])
-            logits = [discriminator.verdict(x, labels) for x in (*fake.chunk(2), anchors, partners)]
+            decoded = model.decoder(s, z)
+            real = discriminator.features(images).split(pairs)
+            fake = discriminator.features(decoded[-fakes:]).split(pairs)
+            logits = [discriminator.logits(features, labels) for features in (*fake, *real)]
             guesses = critic(own)
         posteriors = [codes.specified, codes.unspecified]
         moments = [m for q in posteriors for m in (q.mean, q.logvar) if m is not None]
-        generator([*logits[:2], guesses, generated, *moments], [*ours, s, z, own], keep=True)
+        outputs = [*logits[: len(fake)], guesses, decoded, *moments]
+        generator(outputs, [*ours, s, z, own], keep=True)
         adversary(logits, theirs)
         for _ in range(config.critic_steps):
-            with autocast():
+            with autocast(device, trainer.precision):
                 guesses = critic(own.detach())
             guess([guesses], guessers)
 
@@ -112,7 +114,7 @@ def run() -> list[Result]:
     ratio = statistics.median(r / f for r, f in zip(real, bare, strict=True))
     return [
         Result(
-            f"images per second, real loop ({paced.config.precision})",
+            f"images per second, real loop ({paced.precision})",
             images / statistics.median(real),
         ),
         Result("images per second, floor", images / statistics.median(bare)),

@@ -1,36 +1,52 @@
-"""The one door: ``python -m pipeline COMMAND ...``; without a command it lists them."""
+"""The one door: ``python -m pipeline COMMAND ...``; without a command it lists them all."""
 
 import importlib
 import sys
 
-COMMANDS = {
+STAGES = {
+    "prepare": "write the data set as arrays",
+    "train": "train the model",
+    "encode": "encode every image",
+    "classifier": "train the evaluation classifier",
+    "evaluate": "measure the model",
+    "visualize": "plot the figures",
+}
+TOOLS = {
     "check": ("pipeline.params", "check params.yaml; --schema prints every key and its bounds"),
-    "prepare": ("pipeline.stages.prepare", "stage: the data set as arrays"),
-    "train": ("pipeline.stages.train", "stage: train the model"),
-    "encode": ("pipeline.stages.encode", "stage: encode every image"),
-    "classifier": ("pipeline.stages.classifier", "stage: train the evaluation classifier"),
-    "evaluate": ("pipeline.stages.evaluate", "stage: measure the model"),
-    "visualize": ("pipeline.stages.visualize", "stage: plot the figures"),
-    "compare": ("pipeline.tools.compare", "a table of experiments, summarised over seeds"),
+    "track": ("pipeline.tools.track", "send everything on disk that the tracking store lacks"),
+    "compare": ("pipeline.tools.compare", "print a table of runs, summarised over seeds"),
     "champion": ("pipeline.tracking.champion", "list the registered versions; --set N"),
     "reproduce": ("pipeline.tools.reproduce", "make a registered version again and compare"),
     "preset": ("pipeline.tools.presets", "print a preset as arguments of dvc exp run"),
-    "store": ("pipeline.tracking.store", "--moved: rewrite paths of a moved repository"),
 }
 
 
-def main() -> int:
+def usage() -> str:
+    """All commands, a line each."""
+    tools = {name: words for name, (_, words) in TOOLS.items()}
+    lines = ["usage: python -m pipeline COMMAND ...", "", "stages, each followed by the sync:"]
+    lines += [f"  {name:11} {words}" for name, words in STAGES.items()]
+    lines += ["", "tools:"] + [f"  {name:11} {words}" for name, words in tools.items()]
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
     """Runs a command; returns its exit status."""
-    name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name not in COMMANDS:
-        width = max(map(len, COMMANDS))
-        print("usage: python -m pipeline COMMAND ...\n", file=sys.stderr)
-        for command, (_, words) in COMMANDS.items():
-            print(f"  {command:{width}}  {words}", file=sys.stderr)
-        return 2
-    module = importlib.import_module(COMMANDS[name][0])
-    sys.argv[:2] = [f"python -m pipeline {name}"]
-    return module.main()
+    name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    if name in STAGES:
+        if rest:
+            print(f"error: {name} takes no arguments, got {' '.join(rest)}", file=sys.stderr)
+            return 2
+        from pipeline.run import run_stage
+
+        return run_stage(name)
+    if name in TOOLS:
+        return importlib.import_module(TOOLS[name][0]).main(rest)
+    wanted = name in ("", "-h", "--help")
+    print(usage(), file=sys.stdout if wanted and name else sys.stderr)
+    if not wanted:
+        print(f"\nerror: unknown command {name}", file=sys.stderr)
+    return 0 if name in ("-h", "--help") else 2
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from vaegan.data import LabelledImages
-from vaegan.model.config import CodeConfig, ModelConfig
-from vaegan.training.config import ObjectiveWeights, TrainingConfig
+from vaegan.model.config import NO_TRANSPORT, CodeConfig, ModelStructure
+from vaegan.training.config import ObjectiveWeights, TrainingConfig, TransportFitConfig
 
 SIZE = 16
 CLASSES = 4
@@ -39,8 +39,15 @@ def bars() -> LabelledImages:
 
 
 @pytest.fixture
-def model_config() -> ModelConfig:
-    return ModelConfig((1, SIZE, SIZE), CLASSES, 4, CodeConfig(5, True), CodeConfig(3, True))
+def model_config() -> ModelStructure:
+    return ModelStructure(
+        base_channels=4,
+        specified=CodeConfig(5, variational=True, shared_variance=False),
+        unspecified=CodeConfig(3, variational=True, shared_variance=False),
+        transport=NO_TRANSPORT,
+        image_shape=(1, SIZE, SIZE),
+        class_count=CLASSES,
+    )
 
 
 @pytest.fixture
@@ -53,10 +60,35 @@ def training_config() -> TrainingConfig:
         discriminator_lr=1e-3,
         critic_lr=1e-3,
         critic_steps=2,
+        supervision="labels",
+        mismatched=True,
+        real_target=1.0,
         warmup_steps=2,
         report_every=4,
+        device="cpu",
         precision="float32",
-        weights=ObjectiveWeights(1.0, 1.0, 0.1, 0.1, 1.0, 1.0, 5.0, 0.5, 0.0, 0.0),
+        threads=1,
+        weights=ObjectiveWeights(
+            reconstruction=1.0,
+            partner=1.0,
+            specified_kl=0.1,
+            unspecified_kl=0.1,
+            adversarial=1.0,
+            adversarial_prior=1.0,
+            confusion=5.0,
+            style_cycle=0.5,
+            cycle=0.0,
+            pair_kernel=0.0,
+        ),
+        transport=TransportFitConfig(
+            images=1000,
+            steps=20,
+            batch=64,
+            lr=5e-3,
+            alignment=0.1,
+            changes=4,
+            images_per_change=16,
+        ),
     )
 
 

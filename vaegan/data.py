@@ -1,4 +1,4 @@
-"""Labelled images at rest, and the sampler of pairs that training draws from."""
+"""Labelled images as uint8 arrays, their conversion to tensors, and subsets by class."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images with the class each one shows.
+    """Images and their class labels.
 
     Attributes:
         images: uint8 (N, C, H, W), in memory or memory-mapped.
@@ -51,44 +51,44 @@ class LabelledImages:
 
 
 def as_tensor(array: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
-    """An array, in memory or memory-mapped, as a tensor on a device.
+    """Converts an array, in memory or memory-mapped, to a tensor on a device.
 
-    On the CPU it is the array's own memory where that may be written to, as that of a file
-    mapped copy-on-write: then nothing is read before it is used, and nothing held twice.
+    On the CPU the tensor shares a writeable array's memory. A file that is mapped copy-on-write
+    is writeable, so it is read only as far as it is used, and nothing is held twice.
     """
     return torch.from_numpy(array if array.flags.writeable else np.array(array)).to(device)
 
 
 def to_unit_range(images: Tensor) -> Tensor:
-    """uint8 images (..., C, H, W) in [0, 255] as float32 in [0, 1]; the same device."""
+    """Converts uint8 images (..., C, H, W) in [0, 255] to float32 in [0, 1] on their device."""
     return images.to(torch.float32).div_(255.0)
 
 
 def first_per_class(labels: np.ndarray, per_class: int = 1) -> np.ndarray:
-    """Positions of the first ``per_class`` images of each class that occurs.
+    """Selects the first ``per_class`` images of each class that occurs.
 
     Args:
         labels: int64 (N,).
-        per_class: How many of each class, fewer where a class has fewer.
+        per_class: Images of each class; a class that has fewer gives all it has.
 
     Returns:
-        int64 (M,), sorted by class and by position within a class.
+        Positions, int64 (M,), sorted by class and by position within a class.
     """
     positions = [np.flatnonzero(labels == c)[:per_class] for c in np.unique(labels)]
     return np.concatenate(positions).astype(np.int64)
 
 
 def stratified_subset(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Positions of at most ``count`` images, classes in their own proportions.
+    """Samples at most ``count`` images, with the proportions of the classes kept.
 
     Args:
         labels: int64 (N,).
-        count: Size wanted; all positions are returned when count >= N.
-        rng: Source of the choice.
+        count: Size of the subset; all positions are returned if count >= N.
+        rng: Source of randomness.
 
     Returns:
-        int64 (min(count, N),), sorted, without repetition; the share of a class is exact to
-        one image.
+        Positions, int64 (min(count, N),), sorted, without repetition; each class's share is
+        exact to one image.
     """
     if count >= len(labels):
         return np.arange(len(labels), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Where, how and in which precision to compute."""
+"""Device, precision, threads, determinism and memory layout of torch computations."""
 
 import ctypes
 import sys
@@ -14,10 +14,10 @@ MALLOPT_TRIM_THRESHOLD, MALLOPT_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of a name; ``"auto"`` is CUDA where there is a usable device, else the CPU.
+    """Returns the device of a name; ``"auto"`` is CUDA if a device is usable, else the CPU.
 
     Raises:
-        ValueError: CUDA was asked for by name and there is none.
+        ValueError: the name is ``"cuda"`` and no CUDA device is usable.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -27,9 +27,9 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """``"float32"`` or ``"bfloat16"``; ``"auto"`` is bfloat16 where the hardware has instructions.
+    """Returns ``"float32"`` or ``"bfloat16"``; ``"auto"`` is bfloat16 if the hardware supports it.
 
-    Without such instructions a CPU emulates bfloat16 several times slower than float32.
+    A CPU without bfloat16 instructions emulates it, several times slower than float32.
     """
     if name != "auto":
         return name
@@ -41,38 +41,37 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
 
 def configure_torch(threads: int) -> None:
-    """Sets this process up to compute: threads, deterministic algorithms, memory kept.
+    """Configures this process: threads, deterministic algorithms, freed memory kept.
 
     Args:
-        threads: CPU threads. Sums are split by thread, so another number gives other rounding.
+        threads: CPU threads. Sums are split by thread, so their number changes the rounding.
     """
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # scikit-learn's and numpy's own pools
-    # As use_deterministic_algorithms(True), which imports a compiler first: a second.
+    # Equals use_deterministic_algorithms(True), which takes a second to import a compiler.
     torch.set_deterministic_debug_mode("error")
-    # Would fill every new tensor, at the cost of a tenth of a training step, against a
-    # fault that this code does not have: reading memory before it is written.
+    # Filling every new tensor costs a tenth of a training step. It guards against reading
+    # memory before it is written, which this code does not do.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False  # float32 is float32, in convolutions as in products
+    torch.backends.cudnn.allow_tf32 = False  # full float32 in convolutions, as in products
     _keep_freed_memory()
 
 
 def _keep_freed_memory() -> None:
-    """Has glibc keep freed memory for what is allocated next; elsewhere does nothing.
+    """Makes glibc reuse freed memory; does nothing with other C libraries.
 
-    Each step frees and takes the same tens of megabytes. By default glibc gives blocks of that
-    size back to the system at once and the next step's pages are faulted in again, more
-    than a thousand in each step.
+    Each step frees and allocates the same tens of megabytes. By default glibc returns blocks of
+    that size to the system at once, so every step faults more than a thousand pages in again.
     """
     if sys.platform != "linux":
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # missing in other C libraries
     if mallopt is not None:
         mallopt(MALLOPT_MMAP_MAX, 0)
         mallopt(MALLOPT_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def to_channels_last(module: Module) -> Module:
-    """Lays a module's weights out channels-last, in place: the layout CPUs convolve fastest in."""
+    """Converts a module's weights in place to channels-last, the CPU's fastest layout."""
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

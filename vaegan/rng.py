@@ -1,4 +1,4 @@
-"""Random streams that are keyed by what they are for, not carried along."""
+"""Random generators keyed by (seed, purpose, step), so that no state has to be saved."""
 
 import hashlib
 
@@ -7,14 +7,14 @@ import torch
 
 
 def derive_seed(seed: int, purpose: str, step: int = 0) -> int:
-    """The seed of one stream: the first 63 bits of SHA-256 of (seed, purpose, step).
+    """Derives the seed of one stream: the first 63 bits of SHA-256 of (seed, purpose, step).
 
-    A stream depends on nothing that happened before it, so a run resumed at
-    step n draws exactly what the uninterrupted run would have drawn there.
+    A stream does not depend on earlier ones, so a run resumed at step n samples exactly the
+    numbers that the uninterrupted run samples there.
 
     Args:
         seed: The experiment's seed, any integer.
-        purpose: What the numbers are for, such as ``"noise"``.
+        purpose: Use of the numbers, such as ``"noise"``.
         step: Counter within the purpose, >= 0.
 
     Returns:
@@ -27,12 +27,12 @@ def derive_seed(seed: int, purpose: str, step: int = 0) -> int:
 def torch_rng(
     seed: int, purpose: str, step: int = 0, device: str | torch.device = "cpu"
 ) -> torch.Generator:
-    """A fresh torch generator for (seed, purpose, step) on ``device``."""
+    """Returns a new torch generator for (seed, purpose, step) on ``device``."""
     rng = torch.Generator(device=device)
     rng.manual_seed(derive_seed(seed, purpose, step))
     return rng
 
 
 def numpy_rng(seed: int, purpose: str, step: int = 0) -> np.random.Generator:
-    """A fresh numpy generator for (seed, purpose, step)."""
+    """Returns a new numpy generator for (seed, purpose, step)."""
     return np.random.default_rng(derive_seed(seed, purpose, step))

@@ -1,33 +1,24 @@
-"""What passes between stages: file names and formats, known here and nowhere else.
+"""The prepared data set on disk: arrays per split, and ``dataset.json``, which describes them."""
 
-Paths are relative to the folder that a stage runs in. Every file appears under its
-name only when it is whole; arrays are checked against their digests when they are read.
-"""
-
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pipeline.artifacts.files import (
     ArtifactError,
-    array_writer,
-    described_array,
+    atomic_folder,
     read_array,
     read_json,
+    write_arrays,
     write_json,
 )
 from pipeline.artifacts.paths import PREPARED
 from vaegan.data import LabelledImages
 
-if TYPE_CHECKING:  # every stage imports this module, few need these two: a second to start
-    pass
-
-SPLITS = ("train", "validation", "test")  # the second one only if it was asked for
+SPLITS = ("train", "validation", "test")  # validation only if prepare.validation_size is not 0
 
 
 @dataclass(frozen=True)
@@ -35,9 +26,10 @@ class Dataset:
     """The prepared data set.
 
     Attributes:
-        splits: By name, memory-mapped; "train" and "test", and "validation" if some training
-            images were held out.
-        description: Content of ``dataset.json``; ``name`` is of the data set really used.
+        splits: Memory-mapped images by name of the split: "train" and "test", and "validation"
+            if some training images were held out.
+        description: Content of ``dataset.json``; its ``name`` is that of the data set used, which
+            may be the fallback.
     """
 
     splits: dict[str, LabelledImages]
@@ -45,43 +37,40 @@ class Dataset:
 
     @property
     def train(self) -> LabelledImages:
-        """Images to learn from."""
+        """The training images."""
         return self.splits["train"]
 
     @property
     def test(self) -> LabelledImages:
-        """Images to judge by, in the end."""
+        """The images for the final evaluation."""
         return self.splits["test"]
 
     @property
     def name(self) -> str:
-        """Name of the data set that was really used."""
+        """Name of the data set used, which may be the fallback."""
         return self.description["name"]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled images that are read as they are written: no more than a few are in memory.
+    """Labelled images that are read block by block, so that a split need not fit into memory.
 
     Attributes:
         labels: int64 (N,).
-        image_shape: (C, H, W).
-        class_count: Number of classes.
-        blocks: Gives the images anew with each call, uint8 (B, C, H, W), N in all.
+        blocks: Returns an iterator over the N images, uint8 (B, C, H, W) at a time; each call
+            starts with the first image.
     """
 
     labels: np.ndarray
-    image_shape: tuple[int, int, int]
-    class_count: int
     blocks: Callable[[], Iterator[np.ndarray]]
 
     @classmethod
-    def of(cls, data: LabelledImages) -> "Split":
-        """Images that are in memory."""
-        return cls(data.labels, data.image_shape, data.class_count, lambda: iter([data.images]))
+    def from_images(cls, data: LabelledImages) -> "Split":
+        """A split whose images are in memory."""
+        return cls(data.labels, lambda: iter([data.images]))
 
-    def only(self, kept: np.ndarray) -> "Split":
-        """The images, in their order, where ``kept``, bool (N,), is true."""
+    def subset(self, kept: np.ndarray) -> "Split":
+        """The images for which ``kept``, bool (N,), is true, in the same order."""
 
         def blocks() -> Iterator[np.ndarray]:
             start = 0
@@ -89,66 +78,41 @@ class Split:
                 yield block[kept[start : start + len(block)]]
                 start += len(block)
 
-        return Split(self.labels[kept], self.image_shape, self.class_count, blocks)
+        return Split(self.labels[kept], blocks)
+
+    def rows(self) -> Iterator[dict[str, np.ndarray]]:
+        """Yields blocks of the arrays "images" and "labels"."""
+        start = 0
+        for block in self.blocks():
+            yield {"images": block, "labels": self.labels[start : start + len(block)]}
+            start += len(block)
 
 
 def write_dataset(splits: dict[str, Split], about: dict[str, Any], folder: Path = PREPARED) -> None:
-    """Writes the arrays of each split and ``dataset.json``, in that order.
-
-    The arrays take their names when all of them are whole; an old ``dataset.json`` goes before
-    that, so that it never describes a mixture of two data sets, and a split that is not among
-    the new ones after it.
+    """Writes the arrays of each split and ``dataset.json``; they replace an older data set at once.
 
     Args:
-        splits: By name, "train" and "test", perhaps "validation".
-        about: What else ``dataset.json`` holds: name, source, licence, class names.
-        folder: Where to.
+        splits: By name: "train" and "test", perhaps "validation".
+        about: The other entries of ``dataset.json``: name, source, licence, class_names.
+        folder: The folder that is written.
 
     Raises:
-        ValueError: a split gives other than as many images as it has labels.
+        ValueError: a split has more or fewer images than labels, or a label that is no class.
     """
     described = {}
-    with _removed_if_empty(folder, *(folder / split for split in splits)), ExitStack() as stack:
-        for split, data in splits.items():
-            LabelledImages(  # its checks
-                np.empty((len(data.labels), 0, 0, 0), np.uint8), data.labels, data.class_count
-            )
-            shapes = {
-                "images": ((len(data.labels), *data.image_shape), np.dtype(np.uint8)),
-                "labels": (data.labels.shape, data.labels.dtype),
-            }
-            writers = {
-                name: stack.enter_context(array_writer(folder / split / f"{name}.npy", *of))
-                for name, of in shapes.items()
-            }
-            for block in data.blocks():
-                writers["images"].append(block)
-            writers["labels"].append(data.labels)
-            counts = np.bincount(data.labels, minlength=data.class_count)
-            described[split] = {
-                "images": len(data.labels),
+    with atomic_folder(folder) as new:
+        for name, split in splits.items():
+            (new / name).mkdir()
+            arrays = write_arrays(new / name, split.rows(), len(split.labels))
+            images = read_array(new / name / "images.npy")
+            LabelledImages(images, split.labels, len(about["class_names"]))  # raises if invalid
+            counts = np.bincount(split.labels, minlength=len(about["class_names"]))
+            described[name] = {
+                "images": len(split.labels),
                 "class_counts": counts.tolist(),
-                "arrays": {
-                    name: described_array(*shapes[name], writer.digest.hexdigest())
-                    for name, writer in writers.items()
-                },
+                "arrays": arrays,
             }
-        (folder / "dataset.json").unlink(missing_ok=True)
-    for split in set(SPLITS) - set(splits):
-        shutil.rmtree(folder / split, ignore_errors=True)
-    write_json(folder / "dataset.json", about | {"splits": described})
-
-
-@contextmanager
-def _removed_if_empty(*folders: Path) -> Iterator[None]:
-    """Where the body fails, leaves no folder behind that it made and did not fill."""
-    try:
-        yield
-    except BaseException:
-        for folder in reversed(folders):
-            with suppress(OSError):
-                folder.rmdir()
-        raise
+        write_json(new / "dataset.json", about | {"splits": described})
 
 
 def read_dataset(folder: Path = PREPARED) -> Dataset:
@@ -177,10 +141,10 @@ def read_dataset(folder: Path = PREPARED) -> Dataset:
 
 
 def described_splits(folder: Path, description: dict[str, Any]) -> list[str]:
-    """The names of the splits that ``dataset.json`` describes.
+    """Names of the splits that ``dataset.json`` describes.
 
     Raises:
-        ArtifactError: "train" or "test" is not among them, or there is an unknown one.
+        ArtifactError: "train" or "test" is missing, or a name is unknown.
     """
     names = list(description.get("splits", ()))
     if not {"train", "test"} <= set(names) <= set(SPLITS):

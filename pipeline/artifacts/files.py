@@ -1,96 +1,84 @@
-"""Files that appear under their name only when they are whole, and are checked when read."""
+"""Atomic writing of files and folders, and reading with checksums."""
 
 import hashlib
-import io
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-import psutil
+from filelock import FileLock
 
 
 class ArtifactError(ValueError):
-    """A file that should have come from an earlier stage is missing or damaged."""
+    """An output of an earlier stage is missing or damaged."""
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a path beside ``path`` to write to; puts the file under its name when it is whole.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary path to write to; that file replaces ``path`` at the end.
 
-    Synchronised with the disk before it is renamed. Where writing fails, nothing is left
-    and what was under the name stays as it was; what a killed process left beside it goes.
+    It is flushed to disk before it is renamed. On failure the previous file is kept.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
-    handle, name = tempfile.mkstemp(prefix=_part(path), suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        _synchronise(part)
-        part.chmod(0o666 & ~_umask())  # mkstemp made it readable by its owner only
-        part.replace(path)
+    with _sole_writer(path) as (new, _):
+        yield new
+        _synchronise(new)
+        new.replace(path)
         _synchronise(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder: a new one to fill, which takes the place of ``path`` at the end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
-    part = Path(tempfile.mkdtemp(prefix=_part(path), suffix=".part", dir=path.parent))
-    old = part.with_suffix(".old.part")
-    try:
-        yield part
-        for file in part.rglob("*"):
-            if file.is_file():
-                _synchronise(file)
-        part.chmod(0o777 & ~_umask())  # mkdtemp made it readable by its owner only
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty temporary folder to fill; it replaces the folder ``path`` at the end.
+
+    Its content is flushed to disk before it is renamed. On failure the previous folder is kept.
+    """
+    with _sole_writer(path) as (new, old):
+        new.mkdir()
+        yield new
+        for entry in (*new.rglob("*"), new):
+            _synchronise(entry)
         if path.exists():
             path.replace(old)
-        part.replace(path)
+        new.replace(path)
         _synchronise(path.parent)
-    except BaseException:
-        if old.exists() and not path.exists():
-            old.replace(path)
-        raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
-def _part(path: Path) -> str:
-    """How the names of this process's unfinished files for a path begin."""
-    return f".{path.name}.{os.getpid()}."
+@contextmanager
+def _sole_writer(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Yields temporary paths for the new and the old content, while holding a lock on ``path``.
 
-
-def _remove_abandoned(path: Path) -> None:
-    """Removes unfinished files for a path whose process is gone: it was killed.
-
-    A folder that was put aside for a new one, which then did not take its place, comes back.
+    Other writers of ``path`` wait. The system releases the lock when its process ends, even if it
+    is killed; the next writer then clears the leftovers.
     """
-    for part in path.parent.glob(f".{path.name}.*.part"):
-        owner = part.name.removeprefix(f".{path.name}.").split(".")[0]
-        if not owner.isdigit() or psutil.pid_exists(int(owner)):
-            continue
-        if part.name.endswith(".old.part") and not path.exists():
-            part.replace(path)
-        elif part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock, new, old = (path.with_name(f".{path.name}.{use}.part") for use in ("lock", "new", "old"))
+    with FileLock(lock):
+        try:
+            _clear(path, new, old)
+            yield new, old
+        finally:
+            _clear(path, new, old)
+            lock.unlink(missing_ok=True)  # still locked: a waiting FileLock then retries
+
+
+def _clear(path: Path, new: Path, old: Path) -> None:
+    """Removes leftovers; a folder that was set aside and not replaced is restored first."""
+    if old.exists() and not path.exists():
+        old.replace(path)
+    for left in (new, old):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
         else:
-            part.unlink(missing_ok=True)
+            left.unlink(missing_ok=True)
 
 
 def _synchronise(path: Path) -> None:
-    """Has the disk hold a file's content, or a folder's names."""
+    """Flushes a file's content, or a folder's names, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -98,15 +86,9 @@ def _synchronise(path: Path) -> None:
         os.close(handle)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes strict JSON: NaN and infinity raise ValueError."""
-    with whole_file(path) as part:
+    """Writes JSON; NaN and infinity raise ValueError."""
+    with atomic_file(path) as part:
         part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
@@ -119,68 +101,70 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise ArtifactError(f"{path} is missing: run the stage that makes it") from error
+        raise ArtifactError(f"{path} is missing: run the stage that writes it") from error
     except ValueError as error:
         raise ArtifactError(f"{path} is not JSON: {error}") from error
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Writes a ``.npy`` file that can be memory-mapped."""
-    with whole_file(path) as part, part.open("wb") as file:
+    with atomic_file(path) as part, part.open("wb") as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
-class RowWriter:
-    """Appends rows to an open ``.npy`` file of a known number; ``digest`` is its SHA-256."""
+def write_arrays(
+    folder: Path, blocks: Iterable[dict[str, np.ndarray]], count: int
+) -> dict[str, dict[str, Any]]:
+    """Writes ``.npy`` files block by block: memory does not grow with the number of rows.
 
-    def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.file, self.shape, self.dtype, self.rows = file, shape, dtype, 0
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-        begin = io.BytesIO()
-        np.lib.format.write_array_header_1_0(begin, header | {"shape": shape})
-        self.digest = hashlib.sha256(begin.getvalue())
-        file.write(begin.getvalue())
+    Args:
+        folder: An existing folder, such as :func:`atomic_folder` yields, for the files NAME.npy.
+        blocks: The next rows, (B, ...), of each array by its name; names, dtypes and the shape of
+            a row are those of the first block.
+        count: Rows in all blocks together.
 
-    def append(self, rows: np.ndarray) -> None:
-        """Writes the next rows.
-
-        Raises:
-            ValueError: they are of another type or shape, or more than were announced.
-        """
-        fits = rows.dtype == self.dtype and rows.shape[1:] == self.shape[1:]
-        if not fits or self.rows + len(rows) > self.shape[0]:
-            raise ValueError(
-                f"rows {rows.dtype} {rows.shape} do not go on from row {self.rows} "
-                f"of an array {self.dtype} {self.shape}"
-            )
-        content = np.ascontiguousarray(rows).data
-        self.file.write(content)
-        self.digest.update(content)
-        self.rows += len(rows)
-
-
-@contextmanager
-def array_writer(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[RowWriter]:
-    """Opens a ``.npy`` file to be written row by row: no more than a few are ever in memory.
+    Returns:
+        Shape, dtype and SHA-256 of each array by its name.
 
     Raises:
-        ValueError: at the end, where other than ``shape[0]`` rows were written; there is no
-            file then.
+        ValueError: a block differs from the first one, or there are not ``count`` rows.
     """
-    with whole_file(path) as part:
-        with part.open("wb") as file:
-            writer = RowWriter(file, shape, dtype)
-            yield writer
-        if writer.rows != shape[0]:
-            raise ValueError(f"{path} got {writer.rows} rows, expected {shape[0]}")
+    remaining = iter(blocks)
+    first = next(remaining, {})
+    kinds = {name: (array.dtype, array.shape[1:]) for name, array in first.items()}
+    row = 0
+    with ExitStack() as stack:
+        # Not memory maps: on a full disk those end the process with SIGBUS, write raises OSError.
+        files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in kinds}
+        for name, (dtype, shape) in kinds.items():
+            header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+            np.lib.format.write_array_header_1_0(files[name], header | {"shape": (count, *shape)})
+        for block in chain([first], remaining):
+            found = {name: (array.dtype, array.shape[1:]) for name, array in block.items()}
+            lengths = {len(array) for array in block.values()}
+            if found != kinds or len(lengths) > 1 or row + sum(lengths) > count:
+                raise ValueError(
+                    f"{folder}: row {row} is followed by {sorted(lengths)} rows of {found}, "
+                    f"expected up to {count - row} of {kinds}"
+                )
+            for name, array in block.items():
+                files[name].write(np.ascontiguousarray(array).data)
+            row += sum(lengths)
+    if row != count:
+        raise ValueError(f"{folder}: got {row} rows, expected {count}")
+    return {
+        name: {"shape": [count, *shape], "dtype": str(dtype)}
+        | {"sha256": sha256(folder / f"{name}.npy")}
+        for name, (dtype, shape) in kinds.items()
+    }
 
 
 def read_array(path: Path, expected: str | None = None) -> np.ndarray:
-    """Memory-maps a ``.npy`` file copy-on-write: what is changed in memory stays there.
+    """Memory-maps a ``.npy`` file copy-on-write: changes in memory do not reach the file.
 
     Args:
         path: The file.
-        expected: Its SHA-256, if it is to be checked.
+        expected: Its expected SHA-256; None skips the check.
 
     Raises:
         ArtifactError: the file is missing, truncated or not an array, or has another digest.
@@ -188,34 +172,29 @@ def read_array(path: Path, expected: str | None = None) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="c", allow_pickle=False)
     except FileNotFoundError as error:
-        raise ArtifactError(f"{path} is missing: run the stage that makes it") from error
+        raise ArtifactError(f"{path} is missing: run the stage that writes it") from error
     except (ValueError, EOFError, OSError) as error:
         raise ArtifactError(f"{path} is not a whole array file: {error}") from error
     if expected is not None and (found := sha256(path)) != expected:
         raise ArtifactError(
             f"{path} is damaged: its SHA-256 is {found[:16]}..., expected {expected[:16]}...; "
-            "run the stage that makes it again"
+            "run the stage that writes it again"
         )
     return array
 
 
-def described_array(shape: tuple[int, ...], dtype: np.dtype, digest: str) -> dict[str, Any]:
-    """What a folder's description says of one of its arrays."""
-    return {"shape": list(shape), "dtype": str(dtype), "sha256": digest}
-
-
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Computes the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tree_digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder: of the names and digests of all files below it."""
+    """Computes the SHA-256 of a file, or of the names and digests of all files in a folder."""
     if path.is_file():
         return sha256(path)
     if not path.is_dir():
-        raise ArtifactError(f"{path} is missing: run the stage that makes it")
+        raise ArtifactError(f"{path} is missing: run the stage that writes it")
     listed = "".join(
         f"{file.relative_to(path).as_posix()} {sha256(file)}\n"
         for file in sorted(path.rglob("*"))

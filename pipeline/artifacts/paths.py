@@ -1,40 +1,32 @@
-"""Paths of what passes between stages, relative to the folder that a stage runs in."""
+"""Paths of the stages' outputs, relative to the folder that a stage runs in."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # every stage imports this module, few need these two: a second to start
-    pass
-
-
+CHECKED = Path("data/params.checked")
 PREPARED = Path("data/prepared")
-
-
 MODEL = Path("models")
-
-
 CODES = Path("codes")
-
-
 CURVES = Path("reports/curves.csv")
-
-
 CLASSIFIER = Path("classifier")
-
-
 METRICS = Path("reports/metrics.json")
-
-
 SWAPS = Path("reports/swaps.csv")
-
-
 FIGURES = Path("reports/figures")
+# The outputs of each stage, as in dvc.yaml.
+OUTPUTS: dict[str, tuple[Path, ...]] = {
+    "check": (CHECKED,),
+    "prepare": (PREPARED,),
+    "train": (MODEL, CURVES),
+    "encode": (CODES,),
+    "classifier": (CLASSIFIER,),
+    "evaluate": (METRICS, SWAPS),
+    "visualize": (FIGURES,),
+}
 
 
 def repository() -> Path:
-    """The user's own repository, also where a stage runs in one of DVC's temporary copies.
+    """Returns the user's own repository, also if a stage runs in a temporary copy of DVC's.
 
-    DVC names it in ``DVC_ROOT``; a stage started by hand runs in it.
+    DVC sets ``DVC_ROOT`` to it; without DVC it is the current folder.
     """
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()

@@ -1,9 +1,9 @@
-"""Where the images come from: torchvision's archives, on disk or downloaded, and scikit-learn."""
+"""Sources of images: torchvision's archives, on disk or downloaded, and scikit-learn's digits."""
 
 import gzip
+import hashlib
 import math
 import os
-import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 from torchvision import datasets
-from torchvision.datasets.utils import calculate_md5, check_integrity
 
 from pipeline.artifacts.dataset import Split
-from pipeline.artifacts.files import whole_file
-from pipeline.data.download import download
+from pipeline.artifacts.files import atomic_file
+from pipeline.data.download import DownloadError, download
 from vaegan.data import LabelledImages
 
 ARCHIVED: dict[str, type[datasets.MNIST]] = {
@@ -30,160 +29,143 @@ DIGITS_SPLIT_SEED = 0
 
 Splits = dict[str, Split]
 
-BLOCK = 1 << 22  # bytes of images in memory at a time
+BLOCK = 1 << 22  # bytes of unpacked images in memory at a time
 
 
 class ArchiveError(ValueError):
-    """An archive on disk is not the one that the data set's authors published."""
+    """An archive differs from the published one, or does not contain the expected array."""
 
 
 class UnavailableError(OSError):
-    """Archives are neither on disk nor to be had from a mirror."""
+    """Archives are neither on disk nor available from a mirror."""
 
 
-def load_archives(name: str, raw: Path, work: Path, patience: float) -> Splits:
-    """Reads a data set of torchvision's, downloading the archives that are not on disk.
+def load_archives(name: str, raw: Path, timeout: float) -> Splits:
+    """Opens a data set of torchvision's, downloading the archives that are not on disk.
 
-    Every archive is verified in an empty folder and decoded from there, so neither a wrong
-    archive nor an extracted file that lies beside it, which torchvision would trust, is used.
-    A downloaded archive is kept in ``raw`` as soon as it is verified.
+    Only verified archives are read; files extracted beside them, which torchvision would trust,
+    are ignored. A downloaded archive is kept in ``raw`` as soon as it is verified.
 
     Args:
         name: Key of ``ARCHIVED``.
-        raw: Folder of torchvision's layout: the archives lie in ``<class>/raw`` below it.
-        work: An empty folder, to be kept until the images are read: they are unpacked from it.
-        patience: Seconds without a new byte after which a mirror is given up. M mirrors that
-            never answer cost M * patience, and a few seconds each for starting the child.
+        raw: Folder in torchvision's layout: the archives are in ``<class>/raw`` below it.
+        timeout: Seconds without a new byte after which a mirror is given up.
 
     Raises:
         ArchiveError: an archive on disk has a wrong checksum, or does not hold what it should;
-            it is left as it is. What follows the header is looked at as it is read.
-        UnavailableError: archives are missing and no mirror gave them.
+            it is not changed. The bytes after its header are checked when they are read.
+        UnavailableError: archives are missing and no mirror provides them.
     """
     kind = ARCHIVED[name]
-    kept = raw / kind.__name__ / "raw"
-    missing = _copy_verified(dict(kind.resources), kept, work)
-    if missing:
-        try:
-            _obtain(kind.mirrors, missing, work, kept, patience)
-        except UnavailableError as error:
-            needed = ", ".join(file for file, _ in kind.resources)
-            lacking = "all of them" if len(missing) == len(kind.resources) else ", ".join(missing)
-            raise UnavailableError(
-                f"{name} needs {needed} in {kept}; neither there nor to be downloaded: "
-                f"{lacking} ({error})"
-            ) from error
-    return {split: _split(work, prefix) for split, prefix in (("train", "train"), ("test", "t10k"))}
+    folder = raw / kind.__name__ / "raw"
+    missing = _verify(dict(kind.resources), folder)
+    try:
+        _download(kind.mirrors, missing, folder, timeout)
+    except UnavailableError as error:
+        needed = ", ".join(file for file, _ in kind.resources)
+        lacking = "all of them" if len(missing) == len(kind.resources) else ", ".join(missing)
+        raise UnavailableError(
+            f"{name} needs {needed} in {folder}; neither there nor to be downloaded: "
+            f"{lacking} ({error})"
+        ) from error
+    return {"train": _open_split(folder, "train"), "test": _open_split(folder, "t10k")}
 
 
-def _split(folder: Path, prefix: str) -> Split:
-    """One split of MNIST's layout, its images unpacked as they are read."""
-    labels = np.concatenate(list(_blocks(folder / f"{prefix}-labels-idx1-ubyte.gz", 1)))
-    images = folder / f"{prefix}-images-idx3-ubyte.gz"
-    _, height, width = _lengths(images, 3)
-    return Split(
-        labels.astype(np.int64),
-        (1, height, width),
-        CLASS_COUNT,
-        lambda: (block[:, None] for block in _blocks(images, 3)),
-    )
-
-
-def _lengths(archive: Path, rank: int) -> tuple[int, ...]:
-    """The shape of the array in a gzipped IDX file.
-
-    IDX: two zero bytes, 8 for uint8, the rank, each length as big-endian uint32, the values.
-
-    Raises:
-        ArchiveError: it is not an array of bytes of that rank.
-    """
-    with gzip.open(archive) as packed:
-        header = packed.read(4 + 4 * rank)
-    if len(header) < 4 + 4 * rank or header[:4] != bytes([0, 0, 8, rank]):
-        raise ArchiveError(_unlike_idx(archive, rank, f"its header is {header.hex()}"))
-    return struct.unpack(f">{rank}I", header[4:])
-
-
-def _blocks(archive: Path, rank: int) -> Iterator[np.ndarray]:
-    """The rows of a gzipped IDX file, uint8 (B, ...), a few megabytes at a time.
-
-    Raises:
-        ArchiveError: it is not an array of bytes of that rank, or has more or fewer bytes than
-            its header says.
-    """
-    lengths = _lengths(archive, rank)
-    size, left = math.prod(lengths[1:]), lengths[0]
-    rows = max(1, BLOCK // max(1, size))
-    with gzip.open(archive) as packed:
-        packed.read(4 + 4 * rank)
-        while left:
-            wanted = min(rows, left)
-            content = packed.read(wanted * size)
-            if len(content) < wanted * size:
-                raise ArchiveError(_unlike_idx(archive, rank, f"it ends before the {lengths}"))
-            yield np.frombuffer(content, np.uint8).reshape(wanted, *lengths[1:])
-            left -= wanted
-        if packed.read(1):
-            raise ArchiveError(_unlike_idx(archive, rank, f"it goes on after the {lengths}"))
-
-
-def _unlike_idx(archive: Path, rank: int, reason: str) -> str:
-    return f"{archive.name} does not hold an IDX array of bytes of rank {rank}: {reason}"
-
-
-def _copy_verified(archives: dict[str, str], kept: Path, work: Path) -> dict[str, str]:
-    """Copies the archives (file, MD5) that are on disk; returns those that are not."""
+def _verify(archives: dict[str, str], folder: Path) -> dict[str, str]:
+    """Checks the archives (MD5 by file name) that are on disk; returns those that are not."""
     missing = {}
     for file, md5 in archives.items():
-        if not os.path.lexists(kept / file):
+        path = folder / file
+        if not os.path.lexists(path):
             missing[file] = md5
             continue
-        shutil.copyfile(kept / file, work / file)
-        found = calculate_md5(work / file)
+        with path.open("rb") as archive:
+            found = hashlib.file_digest(archive, "md5").hexdigest()
         if found != md5:
             raise ArchiveError(
-                f"{kept / file}: wrong checksum: its MD5 is {found}, expected {md5}; "
+                f"{path}: wrong checksum: its MD5 is {found}, expected {md5}; "
                 "put the right archive there, or remove this one to have it downloaded"
             )
     return missing
 
 
-def _obtain(
-    mirrors: list[str], archives: dict[str, str], work: Path, kept: Path, patience: float
-) -> None:
-    """Tries each mirror for what the ones before did not give; keeps what is verified."""
+def _download(mirrors: list[str], archives: dict[str, str], folder: Path, timeout: float) -> None:
+    """Downloads archives (MD5 by file name), from each mirror those that the previous ones lack.
+
+    Raises:
+        UnavailableError: an archive is on no mirror; the message has each mirror's reason.
+    """
     missing, reasons = dict(archives), []
     for mirror in mirrors:
-        reason = download(mirror, missing, work, patience)
-        for file, md5 in list(missing.items()):
-            if check_integrity(work / file, md5):
-                with whole_file(kept / file) as part:
-                    shutil.copyfile(work / file, part)
+        try:
+            for file, md5 in list(missing.items()):
+                with atomic_file(folder / file) as part:
+                    download(mirror + file, part, md5, timeout)
                 del missing[file]
-        if not missing:
-            return
-        reasons.append(f"{urlsplit(mirror).netloc}: {reason}")
-    raise UnavailableError("; ".join(reasons))
+        except DownloadError as error:
+            reasons.append(f"{urlsplit(mirror).netloc}: {error}")
+    if missing:
+        raise UnavailableError("; ".join(reasons))
+
+
+def _open_split(folder: Path, prefix: str) -> Split:
+    """A split in MNIST's layout; its images are unpacked as they are read."""
+    labels = np.concatenate(list(_blocks(folder / f"{prefix}-labels-idx1-ubyte.gz", 1)))
+    images = folder / f"{prefix}-images-idx3-ubyte.gz"
+    return Split(labels.astype(np.int64), lambda: (block[:, None] for block in _blocks(images, 3)))
+
+
+def _blocks(archive: Path, rank: int) -> Iterator[np.ndarray]:
+    """Yields the rows of a gzipped IDX file, uint8 (B, ...), a few megabytes at a time.
+
+    IDX: two zero bytes, 8 for uint8, the rank, each length as big-endian uint32, the values.
+
+    Raises:
+        ArchiveError: the file does not contain a uint8 array of that rank, or has more or fewer
+            bytes than its header states.
+    """
+    with gzip.open(archive) as packed:
+        header = packed.read(4 + 4 * rank)
+        if len(header) < 4 + 4 * rank or header[:4] != bytes([0, 0, 8, rank]):
+            raise _not_idx(archive, rank, f"its header is {header.hex()}")
+        left, *shape = struct.unpack(f">{rank}I", header[4:])
+        size = math.prod(shape)
+        while left:
+            rows = min(left, max(1, BLOCK // max(1, size)))
+            content = packed.read(rows * size)
+            if len(content) < rows * size:
+                raise _not_idx(archive, rank, "fewer bytes than its header states")
+            yield np.frombuffer(content, np.uint8).reshape(rows, *shape)
+            left -= rows
+        if packed.read(1):
+            raise _not_idx(archive, rank, "more bytes than its header states")
+
+
+def _not_idx(archive: Path, rank: int, reason: str) -> ArchiveError:
+    return ArchiveError(
+        f"{archive.name} does not hold an IDX array of uint8 of rank {rank}: {reason}"
+    )
 
 
 def load_embedded_digits() -> Splits:
-    """Scikit-learn's 1,797 handwritten digits, 8x8 with levels 0 to 16, as 28x28 of 0 to 255.
+    """Loads scikit-learn's 1,797 handwritten digits, 8x8 in [0, 16], resized to 28x28 in [0, 255].
 
-    Resized by antialiased bicubic interpolation; a fixed stratified split, a fifth for test.
+    The interpolation is antialiased and bicubic. A fifth is the test split; the split is fixed
+    and stratified by class.
     """
-    from sklearn.datasets import load_digits  # here, for it takes a second and is rarely needed
+    from sklearn.datasets import load_digits  # takes a second to import, rarely needed
     from sklearn.model_selection import train_test_split
 
     bunch = load_digits()
     levels = torch.from_numpy(bunch.images)[:, None] * (255 / 16)
     large = interpolate(levels, size=(28, 28), mode="bicubic", antialias=True)
-    # Some values are ties, x.5 but for the processor's rounding: all of them go down.
+    # Some values are ties, x.5 up to rounding errors that differ by processor: round them down.
     images = large.clamp(0, 255).add(0.5 - 1e-9).floor().to(torch.uint8).numpy()
     labels = bunch.target.astype(np.int64)
-    places = train_test_split(
+    positions = train_test_split(
         np.arange(len(labels)), test_size=0.2, random_state=DIGITS_SPLIT_SEED, stratify=labels
     )
     return {
-        split: Split.of(LabelledImages(images[place], labels[place], CLASS_COUNT))
-        for split, place in zip(("train", "test"), places, strict=True)
+        split: Split.from_images(LabelledImages(images[chosen], labels[chosen], CLASS_COUNT))
+        for split, chosen in zip(("train", "test"), positions, strict=True)
     }

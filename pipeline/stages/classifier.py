@@ -1,24 +1,33 @@
-"""Stage classifier: the independent classifier that drawn images are judged by.
+"""Stage classifier: trains the independent classifier that evaluates generated images.
 
-It learns from real images only, so it is trained once while models come and go.
+It depends on the real images only, so one classifier serves all models of a data set.
 """
 
-import sys
+from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts.dataset import Dataset, read_dataset
-from pipeline.artifacts.files import whole_folder
+from pipeline.artifacts.dataset import read_dataset
+from pipeline.artifacts.files import atomic_folder
 from pipeline.artifacts.paths import CLASSIFIER
-from pipeline.params import ClassifierParams
-from pipeline.stage import run_stage
 from vaegan.data import as_tensor, to_unit_range
 from vaegan.devices import configure_torch, resolve_device
 from vaegan.evaluation.classifier import classify, train_classifier
 
+if TYPE_CHECKING:  # no stage computes with the code of these
+    from vaegan.evaluation.config import ClassifierConfig
+
 AT_ONCE = 1000  # test images
 
 
-def classifier(dataset: Dataset, params: ClassifierParams) -> None:
-    """Writes ``classifier/``: weights, and how well it does on real test images."""
+def run(params: "ClassifierConfig") -> dict[str, Any]:
+    """Writes ``classifier/``: weights, and the accuracy on real test images.
+
+    Returns:
+        Name of the data set (``dataset``) and the accuracy in [0, 1] (``accuracy``).
+
+    Raises:
+        ArtifactError: the prepared data set is missing or damaged.
+    """
+    dataset = read_dataset()
     configure_torch(params.threads)
     device = resolve_device(params.device)
     trained = train_classifier(dataset.train, params.steps, params.seed, device)
@@ -28,15 +37,6 @@ def classifier(dataset: Dataset, params: ClassifierParams) -> None:
         images = to_unit_range(as_tensor(dataset.test.images[rows], device))
         right += int((classify(trained, images).classes == dataset.test.labels[rows]).sum())
     accuracy = right / len(dataset.test)
-    with whole_folder(CLASSIFIER) as folder:
+    with atomic_folder(CLASSIFIER) as folder:
         trained.save(folder, {"dataset": dataset.name, "test_accuracy": accuracy})
-    print(f"the classifier is right on {accuracy:.2%} of real test images of {dataset.name}")
-
-
-def main() -> int:
-    """The stage; returns its exit status."""
-    return run_stage(lambda params: classifier(read_dataset(), params.classifier))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return {"dataset": dataset.name, "accuracy": accuracy}

@@ -1,20 +1,21 @@
 """Stage encode: the posteriors of both codes of every image."""
 
-import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from pipeline.artifacts.codes import write_codes
-from pipeline.artifacts.dataset import Dataset, read_dataset
-from pipeline.artifacts.paths import CODES, MODEL
-from pipeline.params import EncodeParams
-from pipeline.stage import run_stage
-from pipeline.tracking import runs as tracking
+from pipeline.artifacts.dataset import read_dataset
+from pipeline.artifacts.paths import MODEL
+from pipeline.stages.config import EncodeConfig
 from vaegan.data import LabelledImages, as_tensor, to_unit_range
 from vaegan.devices import configure_torch, resolve_device, to_channels_last
 from vaegan.model.vae import DisentanglingVAE, weights_digest
+
+if TYPE_CHECKING:  # no stage computes with the code of these
+    from pipeline.journal import Journal
 
 
 def encode_split(
@@ -46,24 +47,25 @@ def encode_split(
         yield arrays | {"labels": data.labels[rows]}
 
 
-def encode(dataset: Dataset, params: EncodeParams) -> None:
-    """Writes ``codes/``."""
+def run(params: EncodeConfig, journal: "Journal") -> dict[str, Any]:
+    """Writes ``codes/``.
+
+    Returns:
+        SHA-256 of the model's weights (``model``), name of the data set (``dataset``) and the
+        number of images by split (``images``).
+
+    Raises:
+        ArtifactError: the prepared data set is missing or damaged.
+        FileNotFoundError, ValueError: ``models/`` does not hold a model.
+    """
+    dataset = read_dataset()
     configure_torch(params.threads)
     device = resolve_device(params.device)
     model = to_channels_last(DisentanglingVAE.load(MODEL, device))
     digest = weights_digest(MODEL)
-    with tracking.model_run(dataset, params, "encode"):
-        for split, data in dataset.splits.items():
-            batches = encode_split(model, data, params.batch_size, device)
-            write_codes(split, batches, len(data), digest)
-            print(f"encoded {len(data)} {split} images of {dataset.name}")
-        tracking.log_outputs(CODES)
-
-
-def main() -> int:
-    """The stage; returns its exit status."""
-    return run_stage(lambda params: encode(read_dataset(), params.encode))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    journal.begin(dataset, {"model": digest})
+    for split, data in dataset.splits.items():
+        batches = encode_split(model, data, params.batch_size, device)
+        write_codes(split, batches, len(data), digest)
+    images = {split: len(data) for split, data in dataset.splits.items()}
+    return {"model": digest, "dataset": dataset.name, "images": images}

@@ -1,40 +1,41 @@
-"""Stage evaluate: the numbers that a model is judged by, and how far they are to be trusted."""
+"""Stage evaluate: measures all metrics of a model and decides the verdict on it."""
 
 import hashlib
 import json
-import sys
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.artifacts.codes import read_codes
 from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.files import write_json
-from pipeline.artifacts.paths import CLASSIFIER, METRICS, MODEL, SWAPS
+from pipeline.artifacts.paths import CLASSIFIER, METRICS, MODEL
 from pipeline.artifacts.reports import write_swaps
-from pipeline.params import EvaluateParams
-from pipeline.stage import run_stage
-from pipeline.tracking import champion
-from pipeline.tracking import runs as tracking
 from vaegan.data import stratified_subset
 from vaegan.devices import configure_torch, resolve_device
 from vaegan.evaluation.classifier import Classifier
 from vaegan.evaluation.codes import control_metrics, failed_controls, probe_metrics, rate_metrics
+from vaegan.evaluation.config import EvaluationConfig
 from vaegan.evaluation.images import image_metrics
 from vaegan.evaluation.intervals import bootstrap_interval
-from vaegan.evaluation.metrics import FIRST_METRICS
+from vaegan.evaluation.metrics import Arrays, Metrics, headlines_first
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 from vaegan.rng import numpy_rng
 
-PROTOCOL = 2  # changes where the same model would be given other numbers
-Arrays = dict[str, np.ndarray]
-Metrics = dict[str, float]
+if TYPE_CHECKING:  # no stage computes with the code of these
+    from pipeline.journal import Journal
+
+PASSED = "passed"
+PROTOCOL = 2  # to be raised whenever the same model would be given other numbers
 
 
 def verdict(metrics: Metrics, degenerate_below: float) -> tuple[str, str]:
-    """Whether the model is sound or degenerate, in a word and in a sentence.
+    """Decides whether a model is sound, degenerate or untrusted; returns the word and a sentence.
 
     Degenerate: swapped images do not show the identity of their specified code. Untrusted: the
-    probes failed on codes of which it is known what they hold, so no leakage means anything.
+    probes failed their control experiments, so their leakage means nothing.
     """
     failed = failed_controls(metrics)
     if failed:
@@ -61,9 +62,9 @@ def measure_all(
     images: np.ndarray,
     train: Arrays,
     test: Arrays,
-    params: EvaluateParams,
+    params: EvaluationConfig,
 ) -> tuple[Metrics, Arrays]:
-    """Every metric by name, and the confusion matrices of swaps."""
+    """Measures every metric, by key, and the confusion matrices of swaps, by kind of style."""
     seed = params.seed
     from_images, right, matrices = image_metrics(
         model, classifier, images, test, params.swaps, seed
@@ -77,14 +78,8 @@ def measure_all(
     return metrics, matrices
 
 
-def in_order(metrics: Metrics) -> Metrics:
-    """The metrics that matter first, first: tables of experiments have their columns in order."""
-    first = {name: metrics[name] for name in FIRST_METRICS if name in metrics}
-    return first | metrics
-
-
-def gates(params: EvaluateParams) -> dict[str, tuple[str, float]]:
-    """What a champion must reach, by metric."""
+def gates(params: EvaluationConfig) -> dict[str, tuple[str, float]]:
+    """Bounds that a champion must meet, by metric."""
     return {
         "swap/identity_accuracy": (">=", params.gates.transfer),
         "specified/probe_accuracy": (">=", params.gates.specified),
@@ -92,18 +87,49 @@ def gates(params: EvaluateParams) -> dict[str, tuple[str, float]]:
     }
 
 
-def protocol(dataset: Dataset, classifier: str, params: EvaluateParams) -> str:
-    """A digest of how a model is judged: only what was judged alike can be compared."""
+def protocol(dataset: Dataset, classifier: str, params: EvaluationConfig) -> str:
+    """Digest of how a model is evaluated; only results of equal protocols can be compared."""
     how = {
         "protocol": PROTOCOL,
         "images": dataset.description["splits"][params.split]["arrays"]["images"]["sha256"],
         "judge": classifier,  # the key under which models were measured before
-    } | params.model_dump(exclude={"gates", "champion_by", "degenerate_below", "device", "threads"})
+    }
+    others = {"gates", "champion_by", "degenerate_below", "device", "threads"}
+    how |= {name: value for name, value in asdict(params).items() if name not in others}
     return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
-    """Writes ``reports/metrics.json`` and ``reports/swaps.csv``."""
+def gates_passed(metrics: Metrics, word: str, required: dict[str, tuple[str, float]]) -> str:
+    """Returns "passed", or the first gate that is not passed, in words.
+
+    Args:
+        metrics: By name.
+        word: The verdict, which has to be "sound".
+        required: ``(">=" or "<=", bound)`` by metric.
+    """
+    if word != "sound":
+        return f"the verdict is {word}"
+    for name, (relation, bound) in required.items():
+        value = metrics.get(name)
+        if value is None or not math.isfinite(value):
+            return f"{name} is {value}, expected a number {relation} {bound}"
+        if not (value >= bound if relation == ">=" else value <= bound):
+            return f"{name} is {value:.4f}, expected {relation} {bound}"
+    return PASSED
+
+
+def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
+    """Writes ``reports/metrics.json`` and ``reports/swaps.csv``.
+
+    Returns:
+        SHA-256 of the model's weights (``model``), the split (``split``), how many of its images
+        were measured (``measured`` of ``images``), the verdict and its reason.
+
+    Raises:
+        ArtifactError: an input is missing or damaged, or belongs to another model.
+        ValueError: the split does not exist, or the classifier expects other images.
+    """
+    dataset = read_dataset()
     configure_torch(params.threads)
     device = resolve_device(params.device)
     model = DisentanglingVAE.load(MODEL, device)
@@ -119,47 +145,37 @@ def evaluate(dataset: Dataset, params: EvaluateParams) -> None:
     classifier, classifier_digest = Classifier.load(CLASSIFIER, device)
     if classifier.image_shape != data.image_shape:
         raise ValueError(
-            f"{CLASSIFIER} judges images of {classifier.image_shape}, expected {data.image_shape}: "
+            f"{CLASSIFIER} expects images of {classifier.image_shape}, got {data.image_shape}: "
             "run the stage classifier"
         )
-    with tracking.model_run(dataset, params, "evaluate"):
-        metrics, matrices = measure_all(model, classifier, images, train, test, params)
-        word, sentence = verdict(metrics, params.degenerate_below)
-        results = (
-            {"verdict": word}
-            | in_order(metrics)
-            | {
-                "dataset": dataset.name,
-                "split": params.split,
-                "model/digest": digest,
-                "classifier/digest": classifier_digest,
-                "protocol": protocol(dataset, classifier_digest, params),
-                "gates": champion.gates_passed(metrics, word, gates(params)),
-                "champion_by": params.champion_by,
-            }
+    if classifier.class_count != data.class_count:
+        raise ValueError(
+            f"{CLASSIFIER} knows {classifier.class_count} classes, expected {data.class_count}: "
+            "run the stage classifier"
         )
-        write_swaps(matrices, dataset.description["class_names"])
-        write_json(METRICS, results)
-        tracking.log_results(results)
-        tracking.tag({"verdict_reason": sentence})
-        for path in (METRICS, SWAPS):
-            tracking.log_file(path)
-        tracking.log_outputs(CLASSIFIER, METRICS, SWAPS)
-        said = champion.consider(digest, results)
-    print(
-        f"measured on {len(rows)} of {len(data)} {params.split} images "
-        "(evaluate.test_images caps them)"
+    journal.begin(dataset, {"model": digest})
+    metrics, matrices = measure_all(model, classifier, images, train, test, params)
+    word, sentence = verdict(metrics, params.degenerate_below)
+    results = (
+        {"verdict": word}
+        | headlines_first(metrics)
+        | {
+            "dataset": dataset.name,
+            "split": params.split,
+            "model/digest": digest,
+            "classifier/digest": classifier_digest,
+            "protocol": protocol(dataset, classifier_digest, params),
+            "gates": gates_passed(metrics, word, gates(params)),
+            "champion_by": params.champion_by,
+        }
     )
-    for name, value in metrics.items():
-        print(f"{name:40} {value:.4f}")
-    print(f"{word}: {sentence}" if word == "sound" else f"WARNING: {word}: {sentence}")
-    print(said)
-
-
-def main() -> int:
-    """The stage; returns its exit status."""
-    return run_stage(lambda params: evaluate(read_dataset(), params.evaluate))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    write_swaps(matrices, dataset.description["class_names"])
+    write_json(METRICS, results)
+    return {
+        "model": digest,
+        "split": params.split,
+        "images": len(data),
+        "measured": len(rows),
+        "verdict": word,
+        "verdict_reason": sentence,
+    }

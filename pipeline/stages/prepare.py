@@ -1,13 +1,12 @@
-"""Stage ``prepare``: the data set named in ``params.yaml`` as arrays that can be memory-mapped.
+"""Stage ``prepare``: converts the data set named in ``params.yaml`` to memory-mappable arrays.
 
-``python -m pipeline prepare`` writes ``data/prepared``. Archives are looked for in, and
-downloaded to, ``data/raw`` of the user's own repository.
+``python -m pipeline prepare`` writes ``data/prepared``. Archives are read from, and downloaded
+to, ``data/raw`` of the user's own repository.
 """
 
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,13 +19,14 @@ from pipeline.data.sources import (
     load_archives,
     load_embedded_digits,
 )
-from pipeline.params import PrepareParams
-from pipeline.stage import run_stage
 from vaegan.data import stratified_subset
 from vaegan.rng import numpy_rng
 
+if TYPE_CHECKING:  # no stage computes with the code of these
+    from pipeline.data.config import PrepareConfig
+
 RAW = Path("data/raw")
-VALIDATION = 0, "validation"  # seed and purpose of the choice of held-out images
+VALIDATION = 0, "validation"  # seed and purpose of the rng that chooses held-out images
 
 NUMERALS = [str(numeral) for numeral in range(10)]
 ABOUT: dict[str, dict[str, Any]] = {
@@ -59,34 +59,34 @@ ABOUT: dict[str, dict[str, Any]] = {
 }
 
 
-def prepare(params: PrepareParams, raw: Path, folder: Path = PREPARED) -> Dataset:
-    """Writes the data set, or the fallback where it is not to be had, and opens it.
+def prepare(params: "PrepareConfig", raw: Path, folder: Path = PREPARED) -> Dataset:
+    """Writes the data set, or the fallback if it is unavailable, and opens it.
 
     Args:
-        params: Which data set, and what else.
+        params: The section ``prepare``.
         raw: Folder of the archives, in torchvision's layout.
-        folder: Where to; untouched if the images are not to be had.
+        folder: The folder that is written; unchanged on failure.
 
     Raises:
-        ArchiveError: an archive on disk has a wrong checksum.
-        UnavailableError: archives are missing, no mirror gave them, and there is no fallback.
+        ArchiveError: an archive on disk is damaged.
+        UnavailableError: archives are unavailable and there is no fallback.
     """
-    with tempfile.TemporaryDirectory(prefix="prepare-") as work:
-        name, splits = _load(params, raw, Path(work))
-        splits = hold_out(splits, params.validation_size)
-        archives = dict(ARCHIVED[name].resources) if name in ARCHIVED else {}
-        about = {"name": name, "requested": params.dataset, **ABOUT[name], "archives": archives}
-        write_dataset(splits, about, folder)
+    name, splits = _load(params, raw)
+    splits = hold_out(splits, params.validation_size)
+    archives = dict(ARCHIVED[name].resources) if name in ARCHIVED else {}
+    about = {"name": name, "requested": params.dataset, **ABOUT[name], "archives": archives}
+    write_dataset(splits, about, folder)
     return read_dataset(folder)
 
 
 def hold_out(splits: Splits, size: int) -> Splits:
-    """Moves ``size`` training images, classes in their own proportions, to "validation".
+    """Moves ``size`` training images, stratified by class, to the split "validation".
 
-    Always the same ones, so that all that is chosen by them is chosen by the same.
+    The choice is the same for every seed of a training, so that hyperparameters are compared on
+    the same images.
 
     Raises:
-        ValueError: that would leave no image to train on.
+        ValueError: no training image would be left.
     """
     if not size:
         return splits
@@ -99,25 +99,25 @@ def hold_out(splits: Splits, size: int) -> Splits:
     held_out = np.zeros(len(train.labels), bool)
     held_out[stratified_subset(train.labels, size, numpy_rng(*VALIDATION))] = True
     return {
-        "train": train.only(~held_out),
-        "validation": train.only(held_out),
+        "train": train.subset(~held_out),
+        "validation": train.subset(held_out),
         "test": splits["test"],
     }
 
 
-def _load(params: PrepareParams, raw: Path, work: Path) -> tuple[str, Splits]:
-    """The images, read from ``work``, and the name of the data set that they really are of."""
+def _load(params: "PrepareConfig", raw: Path) -> tuple[str, Splits]:
+    """Returns the name of the data set used, which may be the fallback, and its splits."""
     if params.dataset == "digits":
         return "digits", load_embedded_digits()
     try:
-        return params.dataset, load_archives(params.dataset, raw, work, params.download_timeout)
+        return params.dataset, load_archives(params.dataset, raw, params.download_timeout)
     except UnavailableError as error:
         if params.fallback == "none":
             raise UnavailableError(
                 f"{error}: put them there, or set prepare.fallback: digits in params.yaml"
             ) from error
         print(
-            f"WARNING: going on with digits, scikit-learn's 1,797 images, in place of "
+            f"WARNING: using digits, scikit-learn's 1,797 images, instead of "
             f"{params.dataset}: {error}. To use {params.dataset}, put them there and run: "
             "make refetch",
             file=sys.stderr,
@@ -125,17 +125,13 @@ def _load(params: PrepareParams, raw: Path, work: Path) -> tuple[str, Splits]:
         return "digits", load_embedded_digits()
 
 
-def main() -> int:
-    """The stage; returns its exit status."""
-    return run_stage(lambda params: _main(params.prepare))
+def run(params: "PrepareConfig") -> dict[str, Any]:
+    """Writes ``data/prepared``; archives lie in ``data/raw`` of the user's own repository.
 
-
-def _main(params: PrepareParams) -> None:
+    Returns:
+        Name of the data set (``dataset``), (C, H, W) of an image (``shape``) and the number of
+        images by split (``images``).
+    """
     dataset = prepare(params, repository() / RAW)
-    shape = "x".join(map(str, dataset.train.image_shape))
-    counts = ", ".join(f"{len(data)} {split}" for split, data in dataset.splits.items())
-    print(f"{PREPARED}: {dataset.name}, images of {shape}: {counts}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    images = {split: len(data) for split, data in dataset.splits.items()}
+    return {"dataset": dataset.name, "shape": dataset.train.image_shape, "images": images}

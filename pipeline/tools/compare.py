@@ -1,232 +1,240 @@
-"""Experiments side by side, by what was changed in them; seeds are summarised.
+"""Tabulates experiments by what was changed in them, as mean and 95 % interval over seeds.
 
-``python -m pipeline compare`` prints a Markdown table of the commit's own run and all experiments
-that start from it: a row per set of parameters, with the mean over its seeds and the half-width of
-its 95 % interval (Student's t over training seeds). ``--record FILE`` adds the runs to a CSV file,
-``--recorded FILE`` prints the table of such a file, and needs no experiments.
+``python -m pipeline compare`` reads the finished runs of the tracking store and prints a Markdown
+table with one row per set of parameters that differ from ``params.yaml``. A cell holds the mean
+over training seeds and the half-width of Student's 95 % interval. ``--record FILE`` adds the runs
+to a CSV file; ``--recorded FILE`` prints the table of such a file and needs no store.
 """
 
 import argparse
 import json
-import subprocess
+import os
+import re
 import sys
-import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from pipeline.artifacts.files import whole_file
-from pipeline.params import PARAMS_FILE, ParamsError, flat, load_params
+from pipeline.artifacts.files import atomic_file
+from pipeline.artifacts.paths import repository
+from pipeline.params import load_params
+from pipeline.sections import flat
 from pipeline.tools import presets
-from vaegan.evaluation.metrics import FIRST_METRICS
+from vaegan.evaluation.metrics import HEADLINES, OVERVIEW_KEYS
 
-SEED = "train.seed"
+SEED, DATASET = "train.seed", "prepare.dataset"
 LEVEL = 0.95
-UNFINISHED = ("Queued", "Running", "Failed")
-# The columns, in words, and whether more or less of it is better.
-WORDS = (
-    "leak, means ↓",
-    "leak, mean and variance ↓",
-    "leak, samples ↓",
-    "class in s ↑",
-    "swaps ↑",
-    "prior styles ↑",
-    "slant kept ↑",
-    "thickness kept ↑",
-    "width kept ↑",
-    "MSE ↓",
-    "style in s ↓",
-    "active units",
-    "KL, nats",
-)
-COLUMNS = dict(zip(FIRST_METRICS, WORDS, strict=True))
+COLUMNS = {metric.key: metric.title for metric in HEADLINES}
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """One trained model.
+def finished_runs() -> pd.DataFrame:
+    """Finished runs in the tracking store, newest first, as MLflow's table of runs.
 
-    Attributes:
-        name: "default", a preset, or what was changed.
-        seed: Of its training.
-        metrics: By name.
+    Raises:
+        ValueError: there is no store, or it cannot be read.
     """
+    # Importing these takes two seconds; a recorded table does not need them.
+    import mlflow
+    from mlflow.exceptions import MlflowException
 
-    name: str
-    seed: int
-    metrics: dict[str, float]
+    from pipeline.tracking.store import connect
+
+    store = os.environ.get("MLFLOW_TRACKING_URI") or repository() / "mlflow.db"
+    if isinstance(store, Path) and not store.exists():  # connecting would create an empty one
+        raise ValueError(f"there is no tracking store {store}; dvc repro creates it")
+    try:
+        return mlflow.search_runs(
+            [connect()],
+            filter_string="attributes.status = 'FINISHED'",
+            order_by=["attributes.start_time DESC"],
+        )
+    except MlflowException as error:
+        raise ValueError(f"the tracking store cannot be read: {error}") from error
 
 
-def name_of(changes: dict[str, Any], default: dict[str, Any]) -> str:
-    """What a set of changes is called: "default", the preset that changes the same, or the changes.
+def summarize_runs(runs: pd.DataFrame, default: dict[str, Any]) -> pd.DataFrame:
+    """Names each run by its changed parameters and keeps the results that can be compared.
+
+    Of several runs of one name and seed the newest counts. A row of the table averages only runs
+    that were measured by the protocol of its newest run; others are reported and left out.
 
     Args:
-        changes: Values by dotted key that differ from the default's, the seed apart.
-        default: All values of the default.
+        runs: MLflow's table of runs, newest first.
+        default: Parameters by dotted key that changes are relative to.
+
+    Returns:
+        Columns ``name``, ``seed`` and one per metric; one row per run.
+
+    Raises:
+        ValueError: no run has results.
     """
+    preset_changes = {
+        name: {key: value for key, value in changes.items() if default.get(key) != value}
+        for name, changes in presets.read_all().items()
+    }
+    rows = []
+    for run in runs.to_dict("records"):
+        changes = changed_params(run, default)
+        seed = changes.pop(SEED, default[SEED])
+        metrics = _results(run)
+        if isinstance(run.get(f"params.{SEED}"), str) and COLUMNS.keys() & metrics.keys():
+            protocol = str(run.get("tags.protocol"))
+            name = name_changes(changes, preset_changes)
+            rows.append({"name": name, "seed": seed, "protocol": protocol} | metrics)
+    if not rows:
+        raise ValueError("the tracking store has no finished run with results; dvc repro makes one")
+    frame = pd.DataFrame(rows).drop_duplicates(["name", "seed"])
+    other = frame["protocol"] != frame.groupby("name")["protocol"].transform("first")
+    if other.any():
+        print(
+            f"note: {other.sum()} runs are left out: their row's newest run was measured by "
+            "another protocol",
+            file=sys.stderr,
+        )
+    return frame[~other].drop(columns="protocol")
+
+
+def changed_params(run: Mapping[Any, Any], default: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of a run that differ from the default; keys unknown to the default are ignored.
+
+    The tag ``now.KEY`` holds a value that was changed after the model was trained. The parameter
+    ``dataset`` is the data set that was used, a fallback included.
+    """
+    changes = {}
+    for key, value in default.items():
+        logged = "dataset" if key == DATASET else key
+        for text in (run.get(f"tags.now.{key}"), run.get(f"params.{logged}")):
+            if isinstance(text, str):  # absent values are None or NaN
+                if (typed := parse_like(text, value)) != value:
+                    changes[key] = typed
+                break
+    return changes
+
+
+def parse_like(text: str, value: Any) -> Any:
+    """Parses a parameter, which MLflow keeps as text, in the type of another value.
+
+    Text of another type, from an older version of the parameter, stays text.
+    """
+    if text == str(value):
+        return value
+    if isinstance(value, bool):
+        return {"True": True, "False": False}.get(text, text)
+    try:
+        return type(value)(text)
+    except (TypeError, ValueError):
+        return text
+
+
+def name_changes(changes: dict[str, Any], preset_changes: dict[str, dict[str, Any]]) -> str:
+    """Names a set of changes: "default", the preset with the same changes, or the changes."""
     if not changes:
         return "default"
-    for preset in presets.names():
-        same = {k: v for k, v in presets.read(preset).items() if default.get(k) != v}
+    for preset, same in preset_changes.items():
         if same == changes:
             return preset
     return ", ".join(f"{key}={json.dumps(value)}" for key, value in changes.items())
 
 
-def committed_params() -> dict[str, Any]:
-    """The parameters of the commit that experiments start from, flat; the workspace may differ.
-
-    Raises:
-        ParamsError: there is no commit, or its parameters are of another form than today's.
-    """
-    shown = subprocess.run(["git", "show", f"HEAD:{PARAMS_FILE}"], capture_output=True, text=True)
-    if shown.returncode:
-        raise ParamsError(f"{PARAMS_FILE}: git knows no commit of it: {shown.stderr.strip()}")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / PARAMS_FILE
-        path.write_text(shown.stdout)
-        return flat(load_params(path))
+def _results(run: Mapping[Any, Any]) -> dict[str, float]:
+    """Metrics of ``metrics.json``; their names hold a slash, those of the curves none."""
+    metrics = {
+        column.removeprefix("metrics."): value
+        for column, value in run.items()
+        if column.startswith("metrics.") and "/" in column and pd.notna(value)
+    }
+    return {name: value for name, value in metrics.items() if not name.startswith("system/")}
 
 
-def of_rows(rows: Iterable[dict[str, Any]], default: dict[str, Any]) -> list[Experiment]:
-    """Experiments from the rows of ``dvc.api.exp_show``, the commit's own first, then the newest.
-
-    Those without metrics are left out.
-
-    Args:
-        rows: Each with parameters and metrics under their own names.
-        default: Parameters by dotted key that changes are told from.
-    """
-    found = []
-    for row in rows:
-        numbers = {k: v for k, v in row.items() if "/" in k and isinstance(v, int | float)}
-        # The workspace is the commit, or an experiment that is in the list as well; what has not
-        # ended yet, or failed, is shown with the metrics of the commit that it started from.
-        if row.get("rev") == "workspace" or row.get("State") in UNFINISHED:
-            continue
-        if not set(COLUMNS) & set(numbers) or row.get(SEED) is None:
-            continue
-        values = {
-            key: _typed(row[key], default[key]) for key in default if row.get(key) is not None
-        }
-        changes = {k: v for k, v in values.items() if k != SEED and v != default[k]}
-        found.append(Experiment(name_of(changes, default), int(row[SEED]), numbers))
-    return found
-
-
-def _typed(value: Any, like: Any) -> Any:
-    """A value as DVC gives it (booleans as words, integers as floats) in the type of another."""
-    if isinstance(like, bool):
-        return str(value) == "True"
-    return int(value) if isinstance(like, int) else value
-
-
-def table(experiments: list[Experiment]) -> str:
-    """A Markdown table, a row per set of changes; of two runs of one seed the first counts."""
-    groups: dict[str, dict[int, Experiment]] = {}
-    for experiment in sorted(experiments, key=_order):
-        groups.setdefault(experiment.name, {}).setdefault(experiment.seed, experiment)
+def table(experiments: pd.DataFrame) -> str:
+    """Formats experiments as a Markdown table, one row per name: the default first."""
     lines = [
         "| what was changed | seeds | " + " | ".join(COLUMNS.values()) + " |",
         "| --- " * (2 + len(COLUMNS)) + "|",
     ]
-    for name, members in groups.items():
-        cells = [
-            interval([e.metrics[metric] for e in members.values() if metric in e.metrics])
-            for metric in COLUMNS
-        ]
-        lines.append(f"| {name} | {len(members)} | " + " | ".join(cells) + " |")
+    columns = in_order(experiments).reindex(columns=["name", *COLUMNS])
+    for name, runs in columns.groupby("name", sort=False):
+        cells = [interval(runs[metric].dropna().tolist()) for metric in COLUMNS]
+        lines.append(f"| {name} | {len(runs)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _order(experiment: Experiment) -> tuple[int, str]:
-    """The default, then presets by name, then what else was changed."""
-    name = experiment.name
-    return (0 if name == "default" else 2 if "=" in name else 1), name
+def in_order(experiments: pd.DataFrame) -> pd.DataFrame:
+    """Sorts rows: the default, presets, other changes; and columns: those of the table first."""
+    rank = experiments["name"].map(lambda name: 2 if "=" in name else int(name != "default"))
+    rows = experiments.assign(rank=rank).sort_values(["rank", "name", "seed"])
+    first = ["name", "seed", *(metric for metric in COLUMNS if metric in rows)]
+    return rows[first + sorted(set(map(str, rows)) - {*first, "rank"})]
 
 
-def interval(values: list[float]) -> str:
-    """Mean ± half-width of the 95 % interval over seeds; the value alone where there is one."""
-    if not values:
+def interval(values: Sequence[float]) -> str:
+    """Mean ± half-width of Student's 95 % interval; a single value alone; nothing for none."""
+    if not len(values):
         return ""
-    mean = sum(values) / len(values)
+    mean = float(np.mean(values))
     if len(values) == 1:
         return _number(mean)
-    spread = float(pd.Series(values).std(ddof=1))
-    half = student.ppf((1 + LEVEL) / 2, len(values) - 1) * spread / len(values) ** 0.5
-    return f"{_number(mean)} ± {_number(float(half))}"
+    error = np.std(values, ddof=1) / len(values) ** 0.5
+    return f"{_number(mean)} ± {_number(student.ppf((1 + LEVEL) / 2, len(values) - 1) * error)}"
 
 
 def _number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 2 else f"{value:.4f}"
 
 
-def record(experiments: list[Experiment], path: Path) -> None:
-    """Adds runs to a CSV file; a run of the same name and seed takes the old one's place.
-
-    Of several of these among the new ones, the first counts, as in the table.
-    """
-    kept = {(e.name, e.seed): e for e in (recorded(path) if path.exists() else [])}
-    kept |= {(e.name, e.seed): e for e in reversed(experiments)}
-    ordered = sorted(kept.values(), key=lambda e: (_order(e), e.seed))
-    rows = [{"name": e.name, "seed": e.seed} | e.metrics for e in ordered]
-    with whole_file(path) as part:
-        pd.DataFrame(rows).to_csv(part, index=False)
+def record(experiments: pd.DataFrame, path: Path) -> None:
+    """Adds runs to a CSV file; a run replaces the recorded one of the same name and seed."""
+    before = [recorded(path)] if path.exists() else []
+    merged = pd.concat([*before, experiments]).drop_duplicates(["name", "seed"], keep="last")
+    with atomic_file(path) as part:
+        in_order(merged).to_csv(part, index=False)
 
 
-def recorded(path: Path) -> list[Experiment]:
+def recorded(path: Path) -> pd.DataFrame:
     """Reads what :func:`record` wrote.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: the file is no such table.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not a table of recorded runs.
     """
     try:
-        rows = pd.read_csv(path).to_dict("records")
-        return [
-            Experiment(
-                str(row.pop("name")),
-                int(row.pop("seed")),
-                {str(name): float(value) for name, value in row.items() if pd.notna(value)},
-            )
-            for row in rows
-        ]
+        rows = pd.read_csv(path, float_precision="round_trip")
+        return rows.astype(dict.fromkeys(rows.columns, float) | {"name": str, "seed": int})
     except (KeyError, ValueError, TypeError) as error:  # pandas' own are ValueErrors
         raise ValueError(f"{path} is not a table of recorded runs: {error!r}") from error
 
 
-def _of_commit() -> list[Experiment]:
-    """The commit's own run and the experiments that start from it.
-
-    Raises:
-        ValueError: there is no commit, or DVC cannot show them.
-    """
-    # Two seconds to import, that a recorded table need not wait for.
-    from dvc.api import exp_show
-    from dvc.exceptions import DvcException
-
-    default = committed_params()
-    try:
-        return of_rows(exp_show(), default)
-    except DvcException as error:
-        raise ValueError(f"DVC cannot show experiments: {error}") from error
+def drop_pattern() -> str:
+    """Pattern of columns for ``dvc exp show --drop``: all but the main metrics and parameters."""
+    sections = dict.fromkeys(key.partition(".")[0] for key in flat(load_params()))
+    kept = ["Experiment", *map(re.escape, OVERVIEW_KEYS), *(rf"{name}\..*" for name in sections)]
+    return f"^(?!({'|'.join(kept)})$).*"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line; returns 0, or 1 after a message."""
+    """Runs the command; returns 0, or 1 after a message."""
     parser = argparse.ArgumentParser(prog="python -m pipeline compare", description=__doc__)
     parser.add_argument("--record", type=Path, metavar="FILE", help="add the runs to a CSV file")
     parser.add_argument("--recorded", type=Path, metavar="FILE", help="print the table of a file")
+    parser.add_argument(
+        "--drop-pattern", action="store_true", help="print what make experiments passes to DVC"
+    )
     options = parser.parse_args(argv)
     try:
-        experiments = recorded(options.recorded) if options.recorded else _of_commit()
+        if options.drop_pattern:
+            print(drop_pattern())
+            return 0
+        if options.recorded:
+            experiments = recorded(options.recorded)
+        else:
+            experiments = summarize_runs(finished_runs(), flat(load_params()))
         if options.record:
             record(experiments, options.record)
-    except (ParamsError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(table(experiments))

@@ -1,9 +1,9 @@
-"""Makes a registered model again, from the raw data, and compares every output with the record.
+"""Reproduces a registered version from the raw data and compares every output with its record.
 
-``python -m pipeline reproduce --version 3`` checks the version's commit out into a temporary
-worktree, applies what was changed since that commit, runs all stages there without any cache, and
-prints a table of what agrees. Exit status: 0 if all does, 1 if something does not, 2 if it could
-not be tried.
+``python -m pipeline reproduce --version 3`` checks the version's commit out into a temporary git
+worktree, applies the changes that it was trained with, runs all stages there without any cache, and
+prints a table of digests. Exit status: 0 if all recorded outputs agree, 1 if one differs, 2 if the
+version cannot be reproduced.
 """
 
 import argparse
@@ -23,79 +23,90 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline.artifacts.files import ArtifactError, sha256, tree_digest
-from pipeline.artifacts.paths import MODEL, repository
+from pipeline.artifacts.paths import MODEL, OUTPUTS, repository
 from pipeline.tracking.provenance import machine_tags
 from pipeline.tracking.registry import NAME
-from pipeline.tracking.runs import OUTPUT_PREFIX, PATCH
 from pipeline.tracking.store import connect
-from vaegan.model.vae import WEIGHTS_FILE, weights_digest
+from pipeline.tracking.sync import OUTPUT_PREFIX, PATCH
+from vaegan.model.vae import WEIGHTS_FILE
 
-OUTPUTS = (
-    "data/prepared",
-    "classifier",
-    "models",
-    "reports/curves.csv",
-    "codes",
-    "reports/metrics.json",
-    "reports/swaps.csv",
-    "reports/figures",
-)
 SHOWN = 12  # digits of a digest in the table
 
 
 class ReproductionError(ValueError):
-    """A version cannot be made again: something that it would take is missing."""
+    """A version cannot be reproduced: something that is needed for it is missing."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One output: its recorded digest, and that of it made again; None where there is none."""
+    """Digests of one output: the recorded and the reproduced one; None if there is none."""
 
     path: str
     recorded: str | None
-    found: str | None
+    reproduced: str | None
 
     @property
-    def word(self) -> str:
-        """What is to be said of it.
+    def outcome(self) -> str:
+        """One of agrees, DIFFERS, MISSING or not recorded.
 
-        A version has no record of what no stage made for it: one whose metrics came from git, as
-        in a fresh clone, has none of them.
+        A version has no record of an output that no stage made for it: in a fresh clone, for
+        example, metrics come from git.
         """
         if self.recorded is None:
             return "not recorded"
-        if self.found is None:
+        if self.reproduced is None:
             return "MISSING"
-        return "agrees" if self.recorded == self.found else "DIFFERS"
+        return "agrees" if self.recorded == self.reproduced else "DIFFERS"
 
 
 def reproduce(number: str) -> list[Comparison]:
-    """Makes a version again; returns a comparison per output.
+    """Runs all stages of a version again; returns a comparison per output.
 
     Args:
-        number: Of the version, as a string.
+        number: Number of the registered version.
 
     Raises:
-        ReproductionError: there is no such version, its origin is not known, or a stage failed.
+        ReproductionError: there is no such version, its origin is unknown, or a stage failed.
     """
     connect()
     try:
         version = MlflowClient().get_model_version(NAME, number)
     except MlflowException as error:
         raise ReproductionError(f"--version: got {number}, expected a version of {NAME}") from error
-    with _checked_out(version) as folder:
-        _run_stages(folder)
-        found: dict[str, str | None] = {}
-        for path in OUTPUTS:
-            try:
-                found[path] = tree_digest(folder / path)
-            except ArtifactError:
-                found[path] = None
-        weights = weights_digest(folder / MODEL) if found[str(MODEL)] else None
-    recorded = {path: version.tags.get(f"{OUTPUT_PREFIX}{path}") for path in OUTPUTS}
-    compared = [Comparison(path, recorded[path], found[path]) for path in OUTPUTS]
-    # The very weights that are registered, too, and not only what is said of them.
-    return [*compared, Comparison("registered weights", _registered_weights(number), weights)]
+    with _checked_out(version) as project:
+        _run_stages(project)
+        compared = compare_outputs(version.tags, project)
+        weights = project / MODEL / WEIGHTS_FILE
+        reproduced = sha256(weights) if weights.is_file() else None
+    # The registered weights themselves, too, not only their recorded digest.
+    return [*compared, Comparison("registered weights", _registered_weights(number), reproduced)]
+
+
+def compare_outputs(tags: dict[str, str], project: Path) -> list[Comparison]:
+    """Compares what a version's tags record, under whatever names its commit has, and today's.
+
+    Args:
+        tags: Tags of the version.
+        project: Folder in which its stages have run.
+    """
+    today = [str(path) for stage, paths in OUTPUTS.items() if stage != "check" for path in paths]
+    recorded = {
+        tag.removeprefix(OUTPUT_PREFIX): digest
+        for tag, digest in tags.items()
+        if tag.startswith(OUTPUT_PREFIX)
+    }
+    older = sorted(recorded.keys() - set(today))
+    compared = [
+        Comparison(path, recorded.get(path), _digest(project / path)) for path in today + older
+    ]
+    return [c for c in compared if c.recorded or c.reproduced]
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return tree_digest(path)
+    except ArtifactError:
+        return None
 
 
 def _registered_weights(number: str) -> str:
@@ -109,13 +120,18 @@ def _registered_weights(number: str) -> str:
 
 @contextmanager
 def _checked_out(version: ModelVersion) -> Iterator[Path]:
-    """A temporary worktree of the version's commit, with its changes, and the raw archives."""
+    """Makes a temporary worktree of the version's commit, with its changes and the raw archives.
+
+    Yields:
+        The project's folder in it: the repository may hold more than the project.
+    """
     commit = version.tags.get("git.commit")
     if not commit:
         raise ReproductionError(
             f"version {version.version} names no commit: it was trained outside of a git repository"
         )
     root = repository()
+    prefix = _git(root, "rev-parse", "--show-prefix").stdout.removesuffix("\n")
     if _git(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
         raise ReproductionError(
             f"version {version.version} was trained from commit {commit}, which this repository "
@@ -127,15 +143,26 @@ def _checked_out(version: ModelVersion) -> Iterator[Path]:
         if added.returncode:
             raise ReproductionError(f"git worktree: {added.stderr.strip()}")
         try:
-            _apply_changes(version, folder)
+            project = folder / prefix
+            if not (project / "dvc.yaml").is_file():
+                raise ReproductionError(f"commit {commit} has no {prefix}dvc.yaml")
+            _apply_changes(version, folder, prefix)
             if (root / "data/raw").is_dir():
-                (folder / "data/raw").symlink_to(root / "data/raw")
-            yield folder
+                (project / "data").mkdir(exist_ok=True)
+                (project / "data/raw").symlink_to(root / "data/raw")
+            yield project
         finally:
             _git(root, "worktree", "remove", "--force", str(folder))
 
 
-def _apply_changes(version: ModelVersion, folder: Path) -> None:
+def _apply_changes(version: ModelVersion, folder: Path, prefix: str) -> None:
+    """Applies the changes that a version was trained with.
+
+    Args:
+        version: The registered version.
+        folder: Root of the worktree.
+        prefix: The project's folder in it, "" or ending in a slash.
+    """
     expected = version.tags.get("patch.sha256", "none")
     if expected == "none":
         return
@@ -150,19 +177,22 @@ def _apply_changes(version: ModelVersion, folder: Path) -> None:
             f"{PATCH} of version {version.version} is damaged: its SHA-256 is {found}, "
             f"expected {expected}"
         )
-    applied = _git(folder, "apply", "--whitespace=nowarn", file)
-    if applied.returncode:
-        raise ReproductionError(f"{PATCH} does not apply: {applied.stderr.strip()}")
+    # Paths in a patch are relative to the project, or, in older versions, to git's root.
+    for place in dict.fromkeys((prefix, "")):
+        applied = _git(folder, "apply", "--whitespace=nowarn", f"--directory={place}", file)
+        if not applied.returncode:
+            return
+    raise ReproductionError(f"{PATCH} does not apply: {applied.stderr.strip()}")
 
 
-def _run_stages(folder: Path) -> None:
-    """All stages, without DVC's caches and with a tracking store of their own."""
+def _run_stages(project: Path) -> None:
+    """Runs all stages without DVC's caches and with a tracking store of their own."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
     binaries = Path(sys.executable).parent
     environment = kept | {"PATH": f"{binaries}{os.pathsep}{kept.get('PATH', '')}"}
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache"],
-        cwd=folder,
+        cwd=project,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -170,7 +200,7 @@ def _run_stages(folder: Path) -> None:
     )
     if done.returncode:
         last = "\n".join(done.stdout.splitlines()[-15:])
-        raise ReproductionError(f"the stages did not run to their end:\n{last}")
+        raise ReproductionError(f"dvc repro failed:\n{last}")
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -178,17 +208,17 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def table(comparisons: list[Comparison]) -> str:
-    """A line per output: what was recorded, what came out, whether they agree."""
-    lines = [f"{'output':22} {'recorded':{SHOWN}} {'made again':{SHOWN}}"]
+    """Formats a line per output: recorded digest, reproduced digest, outcome."""
+    lines = [f"{'output':22} {'recorded':{SHOWN}} {'reproduced':{SHOWN}}"]
     for c in comparisons:
-        recorded, found = (value[:SHOWN] if value else "-" for value in (c.recorded, c.found))
-        lines.append(f"{c.path:22} {recorded:{SHOWN}} {found:{SHOWN}} {c.word}")
+        recorded, reproduced = (d[:SHOWN] if d else "-" for d in (c.recorded, c.reproduced))
+        lines.append(f"{c.path:22} {recorded:{SHOWN}} {reproduced:{SHOWN}} {c.outcome}")
     return "\n".join(lines)
 
 
-def differences(version: ModelVersion) -> list[str]:
-    """In what this machine and its libraries differ from those that the version was made on."""
-    here = machine_tags("", "", 0)
+def list_differences(version: ModelVersion) -> list[str]:
+    """Lists how this machine and its libraries differ from those that trained the version."""
+    here = machine_tags()
     return [
         f"{name}: {version.tags[name]} then, {here[name]} now"
         for name in ("cpu", "gpu", "python", "libraries")
@@ -197,7 +227,7 @@ def differences(version: ModelVersion) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
+    """Runs the command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m pipeline reproduce", description=__doc__)
     parser.add_argument("--version", required=True, help="number of the registered version")
     options = parser.parse_args(argv)
@@ -208,10 +238,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(table(compared))
-    for line in differences(version):
+    for line in list_differences(version):
         print(f"note: {line}")
     recorded = [c for c in compared if c.recorded is not None]
-    agree = sum(c.word == "agrees" for c in recorded)
+    agree = sum(c.outcome == "agrees" for c in recorded)
     print(f"version {options.version}: {agree} of {len(recorded)} recorded outputs agree")
     return 0 if agree == len(recorded) else 1
 

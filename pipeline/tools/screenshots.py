@@ -1,7 +1,7 @@
-"""Takes the README's screenshots: MLflow's page and DVC's table of experiments.
+"""Takes the documents' screenshots: MLflow's page and DVC's table of experiments.
 
-``make screenshots``, in a repository in which experiments have been run; it needs Chromium. It
-starts MLflow's page on loopback, and stops it when the pictures are taken.
+``make screenshots`` runs it, in a repository in which experiments have been run; it needs Chromium.
+It serves MLflow's page on loopback while the pictures are taken.
 """
 
 import argparse
@@ -25,8 +25,8 @@ COLUMNS = "150"  # of the terminal that a command prints to
 
 
 @contextmanager
-def page() -> Iterator[str]:
-    """MLflow's page on a free port of loopback; yields its address when it answers."""
+def serve_mlflow() -> Iterator[str]:
+    """Serves MLflow's page on a free port of loopback; yields its address once it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -52,7 +52,7 @@ def page() -> Iterator[str]:
 
 
 def shoot(url: str, picture: Path, size: tuple[int, int]) -> None:
-    """A picture of a page as a headless browser draws it."""
+    """Takes a picture of a page as a headless browser renders it."""
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         raise FileNotFoundError(f"no browser: expected one of {', '.join(BROWSERS)} in PATH")
@@ -71,7 +71,7 @@ def shoot(url: str, picture: Path, size: tuple[int, int]) -> None:
 
 
 def shoot_command(command: list[str], picture: Path, size: tuple[int, int]) -> None:
-    """A picture of what a command prints, as in a terminal."""
+    """Takes a picture of what a command prints, as in a terminal."""
     environment = os.environ | {"COLUMNS": COLUMNS}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     text = html.escape(f"$ {' '.join(command)}\n{done.stdout}")
@@ -82,18 +82,25 @@ def shoot_command(command: list[str], picture: Path, size: tuple[int, int]) -> N
         shoot(path.as_uri(), picture, size)
 
 
-def main() -> None:
-    """Takes all of them."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv: list[str] | None = None) -> int:
+    """Takes both pictures; returns 0, or 1 after a message."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.tools.screenshots", description=__doc__
+    )
     parser.add_argument("--experiment", default="1", help="id of MLflow's experiment")
-    parser.add_argument("--folder", type=Path, default=FIGURES, help="where to")
-    options = parser.parse_args()
+    parser.add_argument("--folder", type=Path, default=FIGURES, help="where to write them")
+    options = parser.parse_args(argv)
     options.folder.mkdir(parents=True, exist_ok=True)
-    with page() as address:
-        url = address + RUNS.format(experiment=options.experiment)
-        shoot(url, options.folder / "mlflow_runs.png", (2300, 640))
-    shoot_command(["make", "compare"], options.folder / "dvc_experiments.png", (1250, 300))
+    try:
+        with serve_mlflow() as address:
+            url = address + RUNS.format(experiment=options.experiment)
+            shoot(url, options.folder / "mlflow_runs.png", (2300, 640))
+        shoot_command(["make", "experiments"], options.folder / "dvc_experiments.png", (1250, 300))
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -24,7 +24,7 @@ MOST_BYTES = 1_000_000  # of a file that git does not know, to be taken into a p
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """The state of the tree when a run starts.
 
     Attributes:
@@ -36,7 +36,7 @@ class Origin:
     patch: bytes
 
 
-def origin() -> Origin:
+def provenance() -> Provenance:
     """Looks at the tree once: the user may go on editing while a model trains."""
     tags, patch = {}, b""
     commit = _git("rev-parse", "--verify", "HEAD")
@@ -52,7 +52,7 @@ def origin() -> Origin:
     for tag, variable in (("dvc.exp", "DVC_EXP_NAME"), ("dvc.baseline", "DVC_EXP_BASELINE_REV")):
         if value := os.environ.get(variable):
             tags[tag] = value
-    return Origin(tags, patch)
+    return Provenance(tags, patch)
 
 
 def changes() -> tuple[bytes, list[str]]:
@@ -85,12 +85,9 @@ def gpu_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
 
 
-def machine_tags(precision: str, device: str, threads: int) -> dict[str, str]:
+def machine_tags() -> dict[str, str]:
     """What can change the bits of a result besides parameters, data and code."""
     return {
-        "precision": precision,
-        "device": device,
-        "threads": str(threads),
         "cpu": cpu_name(),
         "gpu": gpu_name(),
         "python": platform.python_version(),

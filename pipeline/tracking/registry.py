@@ -22,7 +22,7 @@ import vaegan
 from pipeline.artifacts.files import ArtifactError
 from pipeline.artifacts.paths import MODEL
 from pipeline.tracking import served_model
-from vaegan.model.config import ModelConfig
+from vaegan.model.config import ModelStructure
 from vaegan.model.vae import read_config, weights_digest
 
 NAME = "vaegan"
@@ -31,7 +31,8 @@ DIGEST_TAG = "model.sha256"
 LOCK_TAG = "dvc.lock.models"
 TRAIN_STAGE = "train"
 
-PACKAGES = ("mlflow", "numpy", "safetensors", "torch")  # all that served_model.py imports
+# All that served_model.py imports.
+PACKAGES = ("annotated_types", "mlflow", "numpy", "safetensors", "torch")
 
 DESCRIPTION = """\
 A variational auto-encoder with two codes for each image: a *specified* one of what it shows
@@ -118,7 +119,7 @@ def make_candidate(version: ModelVersion) -> None:
     MlflowClient().set_registered_model_alias(NAME, ALIAS, version.version)
 
 
-def _describe(client: MlflowClient, version: str, config: ModelConfig) -> None:
+def _describe(client: MlflowClient, version: str, config: ModelStructure) -> None:
     """Writes what a person should know onto the registered model and the version."""
     shape = "(n, {}, {}, {})".format(*config.image_shape)
     client.update_registered_model(
@@ -129,7 +130,7 @@ def _describe(client: MlflowClient, version: str, config: ModelConfig) -> None:
     )
 
 
-def signature(config: ModelConfig) -> ModelSignature:
+def signature(config: ModelStructure) -> ModelSignature:
     """What the registered model takes, and gives for its default task."""
     images = Schema([TensorSpec(np.dtype(np.float32), (-1, *config.image_shape))])
     return ModelSignature(inputs=images, outputs=images, params=served_model.PARAMS)

@@ -1,51 +1,24 @@
-"""The tracking store: where it is, whether it answers, and what accidents have left in it.
+"""The tracking store: where it is, and whether it can be used."""
 
-``python -m pipeline store --moved`` tells the store of a repository that was moved to another
-folder where its artifacts are now.
-"""
-
-import argparse
+import hashlib
 import json
 import os
-import shutil
-import socket
-import sqlite3
-import sys
-from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import mlflow
-import psutil
 import requests
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, LifecycleStage, Run
+from mlflow.entities import Experiment, LifecycleStage
 
 from pipeline.artifacts.paths import repository
+from vaegan.evaluation.metrics import OVERVIEW_KEYS
 
 EXPERIMENT = "vaegan"
 VIEW_TAG = "mlflow.sharedViewState.first"
-SHOWN_METRICS = (
-    "leakage/mean",
-    "leakage/sampled",
-    "reconstruction/mse",
-    "specified/probe_accuracy",
-    "swap/identity_accuracy",
-)
 SHOWN_PARAMS = ("dataset", "train.lr", "train.seed")
-PROCESS_TAG = "process"  # who fills a run: host, number and start of the process, as JSON
-FAILURE_TAG = "failure"
 ANSWER_WITHIN = 5.0  # seconds in which a tracking server has to answer at all
-STARTS_ALIKE = 2.0  # seconds by which two readings of the start of one process may differ
-# Where the default store of a repository keeps paths: table and column.
-PATHS = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-    ("logged_models", "artifact_location"),
-)
 
 
 class StoreError(ValueError):
@@ -58,7 +31,7 @@ def connect() -> str:
     ``MLFLOW_TRACKING_URI`` is taken where it is set; else the store is ``mlflow.db`` in the
     user's own repository, with artifacts under ``mlruns/`` beside it, also when a stage runs
     in one of DVC's temporary copies. One process at a time: two that set up a fresh
-    store at once would fail. Runs whose process is gone are ended.
+    store at once would fail.
 
     Raises:
         StoreError: a tracking server does not answer, or the repository was moved.
@@ -66,8 +39,8 @@ def connect() -> str:
     root = repository()
     own = os.environ.get("MLFLOW_TRACKING_URI")
     if own:
-        _ask(own)
-    mlflow.set_tracking_uri(_absolute(own or "sqlite:///mlflow.db", root))
+        _check_reachable(own)
+    mlflow.set_tracking_uri(address())
     (root / "mlruns").mkdir(exist_ok=True)
     with FileLock(root / "mlruns" / ".lock"):
         experiment = mlflow.get_experiment_by_name(EXPERIMENT)
@@ -82,8 +55,18 @@ def connect() -> str:
                 MlflowClient().restore_experiment(identity)
     mlflow.set_experiment(experiment_id=identity)
     _show_first_columns(identity)
-    _end_abandoned(identity)
     return identity
+
+
+def address() -> str:
+    """The address of the user's store; that of a SQLite file is absolute."""
+    own = os.environ.get("MLFLOW_TRACKING_URI")
+    return _absolute(own or "sqlite:///mlflow.db", repository())
+
+
+def store_digest() -> str:
+    """A short name for the user's store; its address may hold a password."""
+    return hashlib.sha256(address().encode()).hexdigest()[:16]
 
 
 def _show_first_columns(experiment: str) -> None:
@@ -92,7 +75,7 @@ def _show_first_columns(experiment: str) -> None:
     MLflow's page keeps a shared view as a tag of the experiment; a link with
     ``?viewStateShareKey=first`` opens it.
     """
-    columns = [f"metrics.`{name}`" for name in SHOWN_METRICS]
+    columns = [f"metrics.`{name}`" for name in OVERVIEW_KEYS]
     columns += [f"params.`{name}`" for name in SHOWN_PARAMS] + ["tags.`verdict`"]
     view = json.dumps(
         {"selectedColumns": columns, "orderByKey": "attributes.start_time", "orderByAsc": False}
@@ -109,8 +92,8 @@ def _absolute(uri: str, root: Path) -> str:
     return uri if path == uri or path.startswith("/") else f"{prefix}{root / path}"
 
 
-def _ask(uri: str) -> None:
-    """Finds out at once what MLflow would after minutes of trying again."""
+def _check_reachable(uri: str) -> None:
+    """Fails fast if the tracking server is unreachable; MLflow would retry for minutes."""
     if not uri.startswith(("http://", "https://")):
         return
     try:
@@ -134,89 +117,35 @@ def _check_place(experiment: Experiment, root: Path) -> None:
     if kept != root / "mlruns":
         raise StoreError(
             f"{root / 'mlflow.db'} keeps its artifacts in {kept}, expected {root / 'mlruns'}: was "
-            "the repository moved? Then run: python -m pipeline store --moved"
+            "the repository moved? Then run: python -m pipeline track"
         )
 
 
-def moved(root: Path) -> int:
-    """Rewrites the paths in a repository's default store; returns how many changed.
+def set_aside_moved() -> Path | None:
+    """Renames the default store of a repository that was moved; returns its new name.
 
-    The store as it was is kept beside it as ``mlflow.db.before-move``.
+    MLflow keeps absolute paths of artifacts, so such a store finds none of them.
 
-    Raises:
-        StoreError: there is no store, or it has no experiment of ours.
+    Returns:
+        ``mlflow.db.before-move``, with a number if there is one already; None if the user's store
+        is another one, or lies where it was made.
     """
-    path = root / "mlflow.db"
-    if not path.is_file():
-        raise StoreError(f"{path} is missing: there is no store to move")
-    with closing(sqlite3.connect(path)) as store:
-        query = "SELECT artifact_location FROM experiments WHERE name = ?"
-        found = store.execute(query, (EXPERIMENT,)).fetchone()
-    if found is None:
-        raise StoreError(f"{path} has no experiment {EXPERIMENT}: nothing in it is to be moved")
-    old, new = found[0], (root / "mlruns").as_uri()
-    shutil.copyfile(path, path.with_name("mlflow.db.before-move"))
-    changed = 0
-    with closing(sqlite3.connect(path)) as store, store:  # all of it or nothing
-        for table, column in PATHS:
-            # Names from the constant above; a path is replaced only where it begins a value.
-            update = (
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
-                f"WHERE substr({column}, 1, ?) = ?"
-            )
-            changed += store.execute(update, (new, len(old) + 1, len(old), old)).rowcount
-    return changed
-
-
-def process_tag() -> dict[str, str]:
-    """The tag by which it can be told later whether this process still lives."""
-    me = psutil.Process()
-    about = {"host": socket.gethostname(), "pid": me.pid, "started": me.create_time()}
-    return {PROCESS_TAG: json.dumps(about)}
-
-
-def _end_abandoned(experiment: str) -> None:
-    """Ends, as KILLED, the runs whose process is gone without having ended them."""
-    running = mlflow.search_runs(
-        [experiment], "attributes.status = 'RUNNING'", output_format="list"
-    )
-    client = MlflowClient()
-    for run in running:
-        # Looked at again: it may have ended well between the search and now, but no later.
-        if _is_gone(run) and client.get_run(run.info.run_id).info.status == "RUNNING":
-            pid = json.loads(run.data.tags[PROCESS_TAG])["pid"]
-            reason = f"process {pid} ended without a word: killed, or the machine stopped"
-            client.set_tag(run.info.run_id, FAILURE_TAG, reason)
-            client.set_terminated(run.info.run_id, "KILLED")
-
-
-def _is_gone(run: Run) -> bool:
-    """Whether a run's process was on this machine and is no more; False where that is unknown."""
+    path = repository() / "mlflow.db"
+    if os.environ.get("MLFLOW_TRACKING_URI") or not path.is_file():
+        return None
+    # Another spelling of the address: MLflow keeps the file open that has this one.
+    uri = f"sqlite:///{path.parent}/./{path.name}"
+    experiment = MlflowClient(uri).get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return None
     try:
-        about = json.loads(run.data.tags[PROCESS_TAG])
-        if about["host"] != socket.gethostname():
-            return False
-        started = psutil.Process(about["pid"]).create_time()
-        return abs(started - about["started"]) > STARTS_ALIKE  # another has taken its number
-    except psutil.NoSuchProcess:
-        return True
-    except (KeyError, TypeError, ValueError, psutil.Error):
-        return False
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line; returns 0, or 1 after a message."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline store", description=__doc__)
-    parser.add_argument("--moved", action="store_true", required=True, help="rewrite its paths")
-    parser.parse_args(argv)
-    try:
-        changed = moved(repository())
-    except (StoreError, sqlite3.Error, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{changed} paths now point below {repository()}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        _check_place(experiment, repository())
+    except StoreError:
+        aside = path.with_name("mlflow.db.before-move")
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = path.with_name(f"mlflow.db.before-move-{number}")
+        path.rename(aside)
+        return aside
+    return None

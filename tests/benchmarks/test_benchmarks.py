@@ -131,9 +131,8 @@ def test_the_plain_implementation_has_the_same_objective(
     """Under equal weights, images and noise (none), term by term, batch statistics aside."""
     monkeypatch.setattr(torch, "randn", lambda *shape, **_: torch.zeros(*shape))
     monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
-    structure = dataclasses.replace(
-        model_config, specified=CodeConfig(5, sampled), unspecified=CodeConfig(3, sampled)
-    )
+    specified, unspecified = CodeConfig(5, sampled, False), CodeConfig(3, sampled, False)
+    structure = dataclasses.replace(model_config, specified=specified, unspecified=unspecified)
     ours = Trainer(structure, training_config, bars)
     theirs = plain.PlainTrainer(structure, training_config, Fixed())
     theirs.model.load_state_dict(ours.model.state_dict())
@@ -141,15 +140,15 @@ def test_the_plain_implementation_has_the_same_objective(
     theirs.discriminator.load_state_dict(ours.discriminator.state_dict())
     for module in (ours.model, theirs.model):
         module.eval()
-    draws = ours.draw()
-    verdicts = ours._verdicts(draws)
-    _, terms = ours._generator_loss(draws, verdicts)
+    encoded, images = ours._generate(torch_rng(training_config.seed, "batch", 0))
+    logits = ours._discriminate(encoded, images)
+    _, terms = ours._generator_loss(encoded, images, logits)
     pairs, weights = training_config.pairs, training_config.weights
     batch = ours.sampler.sample(pairs, torch_rng(training_config.seed, "batch", 0))
-    anchor, partner = draws.images.split(pairs)
-    label, other = draws.labels[:pairs], anchor[batch.other]
+    anchor, partner = encoded.images.split(pairs)
+    label, other = encoded.labels[:pairs], anchor[batch.other]
     both = [
-        theirs.terms([x, y, other, label, draws.identity])
+        theirs.terms([x, y, other, label, encoded.other_labels])
         for x, y in ((anchor, partner), (partner, anchor))
     ]
     own, with_partner = (
@@ -170,11 +169,11 @@ def test_the_plain_implementation_has_the_same_objective(
     assert both[0]["style_cycle"]().item() == pytest.approx(
         weights.style_cycle * terms["style_cycle_loss"].item(), rel=1e-4
     )
-    guesses = ours.critic(draws.unspecified[:pairs])
+    guesses = ours.critic(encoded.unspecified[:pairs])
     confusion = weights.confusion * losses.confusion_loss(guesses).item()
     assert both[0]["confusion"]().item() == pytest.approx(confusion, rel=1e-3, abs=1e-6)
-    loss, _ = ours._discriminator_loss(verdicts)
-    batch = [anchor, partner, other, label, draws.identity]
+    loss, _ = ours._discriminator_loss(logits)
+    batch = [anchor, partner, other, label, encoded.other_labels]
     critic = losses.critic_loss(guesses, label).item()
     assert theirs.critic_loss(batch).item() == pytest.approx(critic, rel=1e-4)
     assert theirs.discriminator_loss(batch).item() == pytest.approx(loss.item(), rel=1e-4)

@@ -13,7 +13,7 @@ from vaegan.training.trainer import Trainer
 def test_held_out_images_are_those_that_prepare_would_hold_out(bars, monkeypatch):
     monkeypatch.setattr(frontier, "HELD_OUT", 50)
     train, out = frontier.held_out(bars)
-    splits = hold_out({"train": Split.of(bars), "test": Split.of(bars)}, 50)
+    splits = hold_out({"train": Split.from_images(bars), "test": Split.from_images(bars)}, 50)
     for ours, name in ((train, "train"), (out, "validation")):
         (images,) = splits[name].blocks()
         assert np.array_equal(ours.images, images)

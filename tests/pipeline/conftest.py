@@ -1,51 +1,107 @@
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 import torch
+from mlflow import MlflowClient
 
-from pipeline.artifacts.dataset import Split, write_dataset
-from pipeline.artifacts.paths import MODEL
+from pipeline.artifacts.dataset import Split, read_dataset, write_dataset
+from pipeline.artifacts.paths import CURVES, METRICS, MODEL, repository
+from pipeline.journal import FOLDER, Journal
 from pipeline.params import Params, load_params
-from vaegan.model.vae import DisentanglingVAE
+from pipeline.tracking import follower, store, sync
+from vaegan.model.vae import DisentanglingVAE, weights_digest
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
+GRID = np.zeros((8, 8, 1), np.uint8)
 
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch, bars, model_config):
     """A folder with a prepared data set and a model, and a tracking store of its own."""
     monkeypatch.chdir(tmp_path)
-    for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
+    for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     about = {"name": "bars", "class_names": list("abcd"), "url": "https://example.org/bars"}
-    bars_split = Split.of(bars)
+    bars_split = Split.from_images(bars)
     write_dataset({"train": bars_split, "test": bars_split}, about)
     torch.manual_seed(0)
     DisentanglingVAE(model_config).eval().save(MODEL, {"params": {"train.lr": 0.1}})
     before = mlflow.get_tracking_uri()
     yield tmp_path
-    while mlflow.active_run():
-        mlflow.end_run()
     mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture
 def small(workspace) -> Params:
     params = load_params(SHIPPED)
-    return params.model_copy(
-        update={
-            "model": params.model.model_copy(update={"base_channels": 2}),
-            "train": params.train.model_copy(
-                update={
-                    "steps": 12,
-                    "pairs": 8,
-                    "report_every": 4,
-                    "threads": 1,
-                    "transport": params.train.transport.model_copy(
-                        update={"steps": 10, "changes": 4, "images_per_change": 8}
-                    ),
-                }
-            ),
-        }
+    transport = replace(params.train.transport, steps=10, changes=4, images_per_change=8)
+    return replace(
+        params,
+        model=replace(params.model, base_channels=2),
+        train=replace(
+            params.train, steps=12, pairs=8, report_every=4, threads=1, transport=transport
+        ),
     )
+
+
+class Told:
+    """Journals as stages write them, without the work; each is synced only when told to be."""
+
+    def begin(self, stage: str = "train", key: str | None = "key", **params: object) -> Journal:
+        """A journal that has begun, for the model in ``models/`` unless it is a training's."""
+        journal = Journal(stage, follower.context(params))
+        about = {"tags": {"precision": "float32"}, "note": "about it"}
+        if stage != "train":
+            about, key = {"model": weights_digest(MODEL)}, None
+        journal.begin(read_dataset(), about, key)
+        if stage != "train":
+            journal.keep_model(MODEL, weights_digest(MODEL))
+        return journal
+
+    def finish(self, journal: Journal, **digests: str) -> None:
+        """The stage has finished: what lies on disk is what it has made."""
+        model = weights_digest(MODEL)
+        journal.keep_model(MODEL, model)
+        for path in (CURVES, METRICS):
+            if path.exists():
+                journal.keep_file(path)
+        summary = {"model": model, "fitted": {"transport_loss": 1.0}, "step": 10}
+        journal.outputs(summary, digests)
+        journal.end("FINISHED")
+
+    def train(self, **params: object) -> str:
+        """A finished and synced training of the model in ``models/``; the id of its run."""
+        journal = self.begin(**({"train.lr": 0.1} | params))
+        journal.report(5, {"lr": 0.1, "loss": 2.0}, GRID)
+        journal.report(10, {"lr": 0.05, "loss": 1.0}, GRID)
+        self.finish(journal, models="digest of models")
+        return self.sync(journal)
+
+    def stage(self, stage: str = "encode", **params: object) -> str:
+        """A finished and synced later stage; the id of its run."""
+        journal = self.begin(stage, **params)
+        self.finish(journal, **{stage: "digest"})
+        return self.sync(journal)
+
+    def sync(self, journal: Journal) -> str:
+        """Syncs a journal; the id of its run."""
+        experiment = store.connect()
+        sync.sync_journal(journal.folder, experiment)
+        query = f"tags.journal = '{journal.folder.name}'"
+        if journal.stage != "train":
+            query = f"tags.`model.sha256` = '{weights_digest(MODEL)}'"
+        order = ["attributes.start_time DESC"]
+        return MlflowClient().search_runs([experiment], query, 1, 1, order)[0].info.run_id
+
+    def sync_all(self, everything: bool = False) -> int:
+        experiment = store.connect()
+        root = repository() / FOLDER
+        return sync.sync_all(root, experiment, store.store_digest(), everything=everything)
+
+
+@pytest.fixture
+def told(workspace) -> Told:
+    return Told()

@@ -16,7 +16,8 @@ from ruamel.yaml import YAML
 
 from pipeline.artifacts.files import tree_digest, write_array, write_json
 from pipeline.artifacts.paths import METRICS, MODEL, PREPARED
-from pipeline.stages import encode, evaluate, train, visualize
+from pipeline.run import run_stage
+from pipeline.stages import train
 from pipeline.tracking import store
 from tests.pipeline.conftest import SHIPPED
 from vaegan.model.vae import DisentanglingVAE
@@ -61,10 +62,10 @@ def folder(workspace):
     return workspace
 
 
-def refused(capsys, main) -> str:
+def refused(capsys, stage: str) -> str:
     """The one line of a stage that has to fail."""
     capsys.readouterr()
-    assert main() == 1
+    assert run_stage(stage) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert len(errors) == 1
     return errors[0]
@@ -77,7 +78,7 @@ def flip(path: Path, place: int = -5) -> None:
 
 
 @pytest.mark.parametrize("harm", ["truncated", "one flipped bit"])
-@pytest.mark.parametrize("stage", [train, encode, visualize])
+@pytest.mark.parametrize("stage", ["train", "encode", "visualize"])
 def test_a_damaged_array_stops_whatever_stage_reads_it(folder, capsys, stage, harm):
     path = PREPARED / "train/images.npy"
     if harm == "truncated":
@@ -85,25 +86,25 @@ def test_a_damaged_array_stops_whatever_stage_reads_it(folder, capsys, stage, ha
     else:
         flip(path)
     before = tree_digest(MODEL)
-    line = refused(capsys, stage.main)
+    line = refused(capsys, stage)
     assert "data/prepared/train/images.npy is" in line
     assert tree_digest(MODEL) == before
     assert not Path("mlflow.db").exists()  # before anything was tracked
 
 
-@pytest.mark.parametrize("stage", [encode, evaluate, visualize])
+@pytest.mark.parametrize("stage", ["encode", "evaluate", "visualize"])
 def test_a_damaged_model_stops_whatever_stage_reads_it(folder, capsys, stage):
     flip(MODEL / "weights.safetensors")
-    assert "weights.safetensors is damaged, or of another model" in refused(capsys, stage.main)
+    assert "weights.safetensors is damaged, or of another model" in refused(capsys, stage)
     assert not METRICS.exists()
 
 
-@pytest.mark.parametrize("stage", [evaluate, visualize])
+@pytest.mark.parametrize("stage", ["evaluate", "visualize"])
 def test_codes_of_another_model_are_not_taken_for_this_ones(folder, capsys, stage, model_config):
-    assert encode.main() == 0
+    assert run_stage("encode") == 0
     torch.manual_seed(1)
     DisentanglingVAE(model_config).eval().save(MODEL, {"params": {}})
-    assert "holds codes of the model" in refused(capsys, stage.main)
+    assert "holds codes of the model" in refused(capsys, stage)
     assert not METRICS.exists()
 
 
@@ -118,7 +119,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_and_names_the_term(
 
     monkeypatch.setattr(losses, "reconstruction_loss", nan_at_the_seventh)
     before = tree_digest(MODEL)
-    assert refused(capsys, train.main) == "error: partner_loss is nan at step 7"
+    assert refused(capsys, "train") == "error: partner_loss is nan at step 7"
     assert tree_digest(MODEL) == before
     (kept,) = Path(".checkpoints").rglob("*.safetensors")  # the last good one
     assert kept.name.startswith("000000004-")
@@ -132,7 +133,7 @@ def test_a_server_that_is_not_there_is_told_before_a_step_is_trained(folder, cap
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     before = tree_digest(MODEL)
     capsys.readouterr()
-    assert train.main() == 1
+    assert run_stage("train") == 1
     said = capsys.readouterr()
     assert "MLFLOW_TRACKING_URI: the tracking server http://127.0.0.1:9 does not answer" in said.err
     assert "step " not in said.out
@@ -170,11 +171,12 @@ def test_a_disk_that_is_full_while_arrays_are_written_leaves_the_old_ones(folder
 
 STOPPED = """
 import sys
+from pipeline.run import run_stage
 from pipeline.stages import train
 def stop(*_):
     raise OSError(5, "stopped here")
 train.sample_grid = stop
-sys.exit(train.main())
+sys.exit(run_stage("train"))
 """
 
 
@@ -186,7 +188,7 @@ def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before
     content = first.read_bytes()
     done = own_process(["-m", "pipeline", "train"], len(content) - 1000)
     assert done.returncode == 1
-    assert "going on from the checkpoint at step 4" in done.stdout
+    assert "resuming from the checkpoint at step 4" in done.stdout
     assert "error: [Errno 27] File too large" in done.stderr
     assert tree_digest(MODEL) == before
     assert first.read_bytes() == content
@@ -196,7 +198,7 @@ def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before
     assert "File too large" in run.data.tags["failure"]
     done = own_process(["-m", "pipeline", "train"])  # with room again it goes on from there
     assert done.returncode == 0
-    assert "going on from the checkpoint at step 4" in done.stdout
+    assert "resuming from the checkpoint at step 4" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
@@ -213,20 +215,20 @@ def test_a_disk_that_is_full_while_the_model_is_written_leaves_the_old_one(
             return write(path, *content)
 
         monkeypatch.setattr(Path, method, full)
-    assert "No space left on device" in refused(capsys, train.main)
+    assert "No space left on device" in refused(capsys, "train")
     assert tree_digest(MODEL) == before
     assert not list(Path().rglob("*.part"))
     monkeypatch.undo()
     os.chdir(folder)
     capsys.readouterr()
-    assert train.main() == 0  # with room again it goes on from the last step
-    assert "going on from the checkpoint at step 12" in capsys.readouterr().out
+    assert run_stage("train") == 0  # with room again it goes on from the last step
+    assert "resuming from the checkpoint at step 12" in capsys.readouterr().out
 
 
 def test_without_a_git_repository_stages_run_and_say_nothing_of_a_commit(folder, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(folder.parent))
-    assert train.main() == 0
-    assert encode.main() == 0
+    assert run_stage("train") == 0
+    assert run_stage("encode") == 0
     (run,) = mlflow.search_runs([store.connect()], output_format="list")
     assert "git.commit" not in run.data.tags
     assert run.data.tags["sha256.models"]
@@ -242,21 +244,21 @@ class Canary:
 @pytest.mark.parametrize(
     ("path", "stage"),
     [
-        ("models/weights.safetensors", encode),
-        ("data/prepared/train/images.npy", train),
-        ("data/prepared/train/labels.npy", train),
+        ("models/weights.safetensors", "encode"),
+        ("data/prepared/train/images.npy", "train"),
+        ("data/prepared/train/labels.npy", "train"),
     ],
 )
 def test_a_pickle_in_the_place_of_a_file_is_refused_and_never_run(folder, capsys, path, stage):
     Path(path).write_bytes(pickle.dumps(Canary()))
-    assert path.rsplit("/", 1)[1] in refused(capsys, stage.main)
+    assert path.rsplit("/", 1)[1] in refused(capsys, stage)
     assert not Path("canary").exists()
 
 
 def test_objects_in_an_array_are_refused_and_never_run(folder, capsys):
     path = PREPARED / "train/labels.npy"
     np.save(path, np.array([Canary()], dtype=object), allow_pickle=True)
-    assert "labels.npy" in refused(capsys, train.main)
+    assert "labels.npy" in refused(capsys, "train")
     assert not Path("canary").exists()
 
 
@@ -266,14 +268,14 @@ def test_a_pickle_in_the_place_of_a_checkpoint_is_named_and_passed_over(folder, 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train.Trainer, "finish", stop)
-        assert train.main() == 1
+        assert run_stage("train") == 1
     newest = max(Path(".checkpoints").rglob("*.safetensors"))
     newest.write_bytes(pickle.dumps(Canary()))
     capsys.readouterr()
-    assert train.main() == 0
+    assert run_stage("train") == 0
     said = capsys.readouterr()
     assert f"{newest.name} is damaged" in said.err
-    assert "going on from the checkpoint at step 8" in said.out
+    assert "resuming from the checkpoint at step 8" in said.out
     assert not Path("canary").exists()
     (run,) = MlflowClient().search_runs([store.connect()])
     history = MlflowClient().get_metric_history(run.info.run_id, "partner_loss")
@@ -281,9 +283,9 @@ def test_a_pickle_in_the_place_of_a_checkpoint_is_named_and_passed_over(folder, 
 
 
 def test_metrics_of_another_model_are_not_logged_into_this_ones_run(folder, capsys):
-    assert encode.main() == 0
+    assert run_stage("encode") == 0
     write_json(METRICS, {"model/digest": "of another", "verdict": "sound"})
-    line = refused(capsys, visualize.main)
+    line = refused(capsys, "visualize")
     assert "reports/metrics.json is of the model of another, expected those of" in line
 
 
@@ -292,18 +294,18 @@ def test_a_transport_whose_loss_is_not_finite_stops_at_its_step_and_says_so(
 ):
     spread = transport_fit._spread
     monkeypatch.setattr(transport_fit, "_spread", lambda *given: spread(*given) * float("nan"))
-    line = refused(capsys, train.main)
+    line = refused(capsys, "train")
     assert line == "error: alignment_loss is nan at step 1 of the transport's fit"
 
 
 AUDITED = """
 import sys
-from pipeline.stages import {stage}
+from pipeline.run import run_stage
 def forbid(event, arguments):
     if event == "pickle.find_class":
         raise RuntimeError(f"unpickled {{arguments}}")
 sys.addaudithook(forbid)
-sys.exit({stage}.main())
+sys.exit(run_stage("{stage}"))
 """
 
 
@@ -322,13 +324,22 @@ def test_no_stage_unpickles_anything_and_none_writes_a_pickle(folder):
         assert done.returncode == 0, (stage, done.stderr[-2000:])
     written = [
         path
-        for place in ("data", "models", "classifier", "codes", "reports", "mlruns", ".checkpoints")
+        for place in (
+            "data",
+            "models",
+            "classifier",
+            "codes",
+            "reports",
+            "mlruns",
+            ".checkpoints",
+            ".journal",
+        )
         for path in Path(place).rglob("*")
         if path.is_file()
     ]
     assert {path.suffix for path in written} <= {
         ".npy", ".json", ".safetensors", ".csv", ".png", ".py", ".txt", ".yaml", ".lock", ".webp",
-        "",
+        ".jsonl", ".patch", "",
     }  # fmt: skip
     assert len(written) > 40
     for path in written:
@@ -347,6 +358,9 @@ def test_no_stage_unpickles_anything_and_none_writes_a_pickle(folder):
     assert done.returncode == 0, done.stderr
 
 
+PLACES = (
+    "data", "models", "classifier", "codes", "reports", "mlruns", ".checkpoints", ".journal",
+)  # fmt: skip
 LOADED = """
 import sys
 from pipeline.tracking import registry, store
@@ -363,4 +377,4 @@ assert model.predict(np.zeros((1, 1, 28, 28), np.float32)).shape == (1, 1, 28, 2
 
 def test_a_description_without_its_arrays_is_one_line(folder, capsys):
     write_array(PREPARED / "test/images.npy", np.zeros((2, 1, 16, 16), np.uint8))
-    assert "test/images.npy is damaged" in refused(capsys, encode.main)
+    assert "test/images.npy is damaged" in refused(capsys, "encode")

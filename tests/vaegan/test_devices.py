@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from vaegan.devices import configure_torch, resolve_device, resolve_precision
-from vaegan.rng import derive_seed, numpy_rng, torch_rng
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,13 +66,3 @@ print(faults() - first)
     # where the kernel gives huge ones. Once kept, none.
     assert faults["configured"] < 20
     assert faults["not"] >= 20 * 3 * 17
-
-
-def test_streams_differ_by_seed_purpose_and_step_and_by_nothing_else():
-    keys = [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1)]
-    assert len({derive_seed(*key) for key in keys}) == 4
-    assert derive_seed(0, "a") == derive_seed(0, "a", 0)
-    assert torch.equal(
-        torch.rand(3, generator=torch_rng(5, "x")), torch.rand(3, generator=torch_rng(5, "x"))
-    )
-    assert numpy_rng(5, "x").random() == numpy_rng(5, "x").random()

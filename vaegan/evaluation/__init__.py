@@ -1,1 +1,1 @@
-"""How a model is judged: one metric per file, arrays in, numbers out."""
+"""The evaluation: one metric per file, arrays in, numbers out; ``metrics.METRICS`` lists all."""

@@ -1,6 +1,6 @@
-"""An independent classifier of images, by which drawn images are judged.
+"""An independent classifier of images that recognises what generated images show.
 
-It sees real images only and shares neither weights nor layers with the model.
+It is trained on real images only and shares neither weights nor layers with the model.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from vaegan.rng import derive_seed, torch_rng
 WEIGHTS_FILE, DESCRIPTION_FILE = "weights.safetensors", "classifier.json"
 BATCH = 128  # images per training step
 MAX_LR = 4e-3  # peak of the one-cycle schedule
-MAX_SHIFT = 2  # pixels by which a training image may move each way
+MAX_SHIFT = 2  # pixels by which a training image may be shifted in each direction
 
 
 class Classifier(nn.Module):
@@ -41,7 +41,7 @@ class Classifier(nn.Module):
         for width in (32, 64, 128):
             layers += [
                 nn.Conv2d(channels, width, 3, padding=1, bias=False),
-                nn.MaxPool2d(2),  # first, so that what follows has a quarter of the work
+                nn.MaxPool2d(2),  # first: the layers after it do a quarter of the work
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
             ]
@@ -54,10 +54,10 @@ class Classifier(nn.Module):
         """Class logits, float32 (B, K)."""
         return self.classes(self.trunk(images).flatten(1)).float()
 
-    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Class logits, and the features that distances are measured in.
+    def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits, float32 (B, K), and the features that distances are measured in.
 
-        The latter are the last convolution's, averaged over the image: float32 (B, 128).
+        The features are the last convolution's maps averaged over the image, float32 (B, 128).
         """
         maps = self.trunk(images)
         return self.classes(maps.flatten(1)).float(), maps.mean(dim=(2, 3)).float()
@@ -66,8 +66,8 @@ class Classifier(nn.Module):
         """Writes ``weights.safetensors`` and ``classifier.json`` in a folder that exists.
 
         Args:
-            folder: Where to.
-            about: What else the latter holds, as JSON values.
+            folder: An existing folder.
+            about: Further JSON values for ``classifier.json``.
         """
         weights = {name: value.contiguous().cpu() for name, value in self.state_dict().items()}
         content = safetensors.torch.save(weights)
@@ -82,11 +82,11 @@ class Classifier(nn.Module):
 
     @classmethod
     def load(cls, folder: Path, device: str | torch.device = "cpu") -> tuple["Classifier", str]:
-        """Reads what :meth:`save` wrote: the classifier in eval mode, and its weights' SHA-256.
+        """Loads what :meth:`save` wrote: the classifier in eval mode, and its weights' SHA-256.
 
         Raises:
             FileNotFoundError: a file is missing.
-            ValueError: a file is damaged, or the two do not belong together.
+            ValueError: a file is damaged, or the two files do not belong together.
         """
         try:
             about = json.loads((folder / DESCRIPTION_FILE).read_text())
@@ -110,15 +110,15 @@ class Classifier(nn.Module):
 def train_classifier(
     data: LabelledImages, steps: int, seed: int, device: str | torch.device = "cpu"
 ) -> Classifier:
-    """Fits a classifier to real training images, each moved by up to two pixels each way.
+    """Trains a classifier on real images, each batch shifted by up to two pixels.
 
     Adam with a one-cycle schedule on cross-entropy, float32.
 
     Args:
-        data: Real training images, the same that the model learns from.
+        data: Real training images, the same ones that the model is trained on.
         steps: Batches of 128 images, >= 1.
-        seed: Of weights, batches and shifts.
-        device: Where to train.
+        seed: Seed of weights, batches and shifts.
+        device: Device to train on.
 
     Returns:
         The classifier in eval mode.
@@ -134,7 +134,7 @@ def train_classifier(
     for step in range(steps):
         rng = torch_rng(seed, "judge-batch", step, device)
         rows = torch.randint(len(labels), (BATCH,), generator=rng, device=device)
-        loss = F.cross_entropy(classifier(_shifted(to_unit_range(images[rows]), rng)), labels[rows])
+        loss = F.cross_entropy(classifier(_shift(to_unit_range(images[rows]), rng)), labels[rows])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -142,8 +142,8 @@ def train_classifier(
     return classifier.eval().requires_grad_(False)
 
 
-def _shifted(images: Tensor, rng: torch.Generator) -> Tensor:
-    """The whole batch moved by one random (dy, dx), zeros coming in at the edges."""
+def _shift(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Shifts the whole batch by one random (dy, dx), filling the edges with zeros."""
     dy, dx = (
         int(n) for n in torch.randint(2 * MAX_SHIFT + 1, (2,), generator=rng, device=rng.device)
     )
@@ -154,11 +154,11 @@ def _shifted(images: Tensor, rng: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the classifier sees in N images.
+    """Output of the classifier for N images.
 
     Attributes:
-        classes: int64 (N,).
-        features: float32 (N, 128).
+        classes: The most probable class of each, int64 (N,).
+        features: float32 (N, 128), see :meth:`Classifier.logits_and_features`.
     """
 
     classes: np.ndarray
@@ -166,7 +166,7 @@ class Predictions:
 
 
 def classify(classifier: Classifier, images: Tensor, batch_size: int = 1000) -> Predictions:
-    """What the classifier sees in images.
+    """Predicts the classes of images and computes their features.
 
     Args:
         classifier: In eval mode.
@@ -174,8 +174,8 @@ def classify(classifier: Classifier, images: Tensor, batch_size: int = 1000) -> 
         batch_size: Images per pass.
     """
     with torch.inference_mode():
-        seen = [classifier.look(batch) for batch in images.split(batch_size)]
+        outputs = [classifier.logits_and_features(batch) for batch in images.split(batch_size)]
     return Predictions(
-        torch.cat([logits.argmax(dim=1) for logits, _ in seen]).cpu().numpy(),
-        torch.cat([features for _, features in seen]).cpu().numpy(),
+        torch.cat([logits.argmax(dim=1) for logits, _ in outputs]).cpu().numpy(),
+        torch.cat([features for _, features in outputs]).cpu().numpy(),
     )

@@ -1,7 +1,7 @@
-"""What is read of codes: the class from either one, in every way that costs only time; the rate.
+"""Metrics computed from codes: class probes, control experiments, rate.
 
-``probe_metrics`` asks the model's codes, ``control_metrics`` codes of which it is known what they
-hold: what the probes find there tells how far to trust what they find, or do not, in the model's.
+``probe_metrics`` probes the model's codes. ``control_metrics`` probes codes whose class information
+is known, which tells how far the results of the probes can be trusted.
 """
 
 import numpy as np
@@ -9,18 +9,16 @@ import numpy as np
 from vaegan.data import stratified_subset
 from vaegan.evaluation import controls, probes, rate, retrieval
 from vaegan.evaluation.leakage import Leakage, leakage, unseen_leakage
+from vaegan.evaluation.metrics import Arrays, Metrics
 from vaegan.rng import numpy_rng
-
-Arrays = dict[str, np.ndarray]
-Metrics = dict[str, float]
 
 QUICK = {name: probes.PANEL[name] for name in ("logistic", "quadratic", "perceptron-0")}
 CONTROL_CODES = 10000
-FOUND = 0.9  # share of what was planted that probes must find
+FOUND = 0.9  # accuracy that probes must reach where the class was planted
 
 
-def chosen(codes: Arrays, count: int, seed: int, purpose: str) -> Arrays:
-    """At most ``count`` rows of all arrays, classes in their own proportions."""
+def stratified_codes(codes: Arrays, count: int, seed: int, purpose: str) -> Arrays:
+    """Selects at most ``count`` rows of all arrays, with the class proportions preserved."""
     rows = stratified_subset(codes["labels"], count, numpy_rng(seed, purpose))
     return {name: array[rows] for name, array in codes.items()}
 
@@ -28,38 +26,38 @@ def chosen(codes: Arrays, count: int, seed: int, purpose: str) -> Arrays:
 def probe_metrics(
     train: Arrays, test: Arrays, seed: int, probe_images: int
 ) -> tuple[Metrics, Arrays]:
-    """What probes read of the class from either code, and which test codes they got right.
+    """Measures how well probes predict the class from either code.
 
-    Of the unspecified code they read the mean, which everybody uses downstream
-    (``leakage/mean``); one sample of the posterior (``leakage/sampled``); and mean and
-    log-variance together (``leakage/posterior``). ``leakage/unseen`` is from means of images
-    that the encoder was not trained on, for the probes too.
+    Of the unspecified code they are given the mean, which downstream tasks use
+    (``leakage/mean``); one sample of the posterior (``leakage/sampled``); or mean and
+    log-variance together (``leakage/posterior``). For ``leakage/unseen`` the probes, too, are
+    fitted on means of images that the encoder was not trained on.
 
     Args:
         train: Training codes by name, N of each: ``specified_mean``, ``unspecified_mean`` and
             ``unspecified_std``, float32 (N, D), and ``labels``, int64 (N,).
-        test: Test codes, likewise.
-        seed: Of probes, splits and noise.
+        test: M test codes, in the same form.
+        seed: Seed of probes, splits and noise.
         probe_images: Training codes, at most, that probes are fitted on.
 
     Returns:
-        Metrics by name, and bool arrays (M,) by the name of an accuracy.
+        Metrics by key; and, by the key of an accuracy, bool (M,): which test codes were right.
     """
     noise = numpy_rng(seed, "probe-noise")
-    train = chosen(train, probe_images, seed, "probe-images")
+    train = stratified_codes(train, probe_images, seed, "probe-images")
     y, y_test = train["labels"], test["labels"]
 
-    def read(view: str) -> Leakage:
-        a, b = (_view(codes, view, noise) for codes in (train, test))
-        return leakage(a, y, b, y_test, seed)
+    def leakage_of(view: str) -> Leakage:
+        z, z_test = (_view(codes, view, noise) for codes in (train, test))
+        return leakage(z, y, z_test, y_test, seed)
 
-    mean, sampled = read("mean"), read("sampled")
-    # Where all images share one variance it tells nothing, and the probes would see the means.
+    mean, sampled = leakage_of("mean"), leakage_of("sampled")
+    # A variance that all images share holds no class; the probes would see the means only.
     shared = np.ptp(train["unspecified_std"][:1000], axis=0).max() == 0
-    posterior = mean if shared else read("posterior")
-    of_identity, identity_right = _specified_metrics(train, test, seed)
+    posterior = mean if shared else leakage_of("posterior")
+    specified, specified_right = _specified_metrics(train, test, seed)
     right = {
-        "specified/probe_accuracy": identity_right,
+        "specified/probe_accuracy": specified_right,
         "leakage/mean": mean.correct,
         "leakage/sampled": sampled.correct,
         "leakage/posterior": posterior.correct,
@@ -78,28 +76,29 @@ def probe_metrics(
         ),
     }
     metrics |= {f"leakage/mean_{name}": value for name, value in mean.accuracies.items()}
-    return metrics | of_identity, right
+    return metrics | specified, right
 
 
 def _specified_metrics(train: Arrays, test: Arrays, seed: int) -> tuple[Metrics, np.ndarray]:
-    """What is read of the class from ``s``, and which test codes a linear probe got right."""
+    """Measures how well ``s`` predicts the class; also which codes a linear probe got right."""
     y, y_test = train["labels"], test["labels"]
-    said = {
+    predicted = {
         name: probes.PANEL[name](train["specified_mean"], y, int(y.max()) + 1, seed)(
             test["specified_mean"]
         )
         for name in ("logistic", "neighbours", "perceptron-0")
     }
     metrics = {
-        "specified/probe_accuracy": probes.accuracy(said["logistic"], y_test),
-        "specified/neighbours_accuracy": probes.accuracy(said["neighbours"], y_test),
-        "specified/perceptron_accuracy": probes.accuracy(said["perceptron-0"], y_test),
+        "specified/probe_accuracy": probes.accuracy(predicted["logistic"], y_test),
+        "specified/neighbours_accuracy": probes.accuracy(predicted["neighbours"], y_test),
+        "specified/perceptron_accuracy": probes.accuracy(predicted["perceptron-0"], y_test),
         "specified/retrieval_map": retrieval.retrieval_map(test["specified_mean"], y_test),
     }
-    return metrics, said["logistic"].argmax(axis=1) == y_test
+    return metrics, predicted["logistic"].argmax(axis=1) == y_test
 
 
 def _view(codes: Arrays, view: str, noise: np.random.Generator) -> np.ndarray:
+    """The array of the unspecified code that probes are given: mean, sample or both moments."""
     mean, std = codes["unspecified_mean"], codes["unspecified_std"]
     if view == "sampled":
         return mean + std * noise.standard_normal(mean.shape, dtype=np.float32)
@@ -109,14 +108,16 @@ def _view(codes: Arrays, view: str, noise: np.random.Generator) -> np.ndarray:
 
 
 def control_metrics(train: Arrays, test: Arrays, seed: int) -> Metrics:
-    """What some of the probes read from codes of which that is known."""
-    train = chosen(train, CONTROL_CODES, seed, "control-images")
+    """Measures the accuracy of a quick panel of probes on codes with known class information."""
+    train = stratified_codes(train, CONTROL_CODES, seed, "control-images")
     rng = numpy_rng(seed, "controls")
     y, y_test = train["labels"], test["labels"]
     classes = int(max(y.max(), y_test.max())) + 1
 
-    def read(a: np.ndarray, b: np.ndarray, labels: np.ndarray, expected: np.ndarray) -> float:
-        return leakage(a, labels, b, expected, seed, QUICK).accuracy
+    def accuracy(
+        codes: np.ndarray, codes_test: np.ndarray, labels: np.ndarray, labels_test: np.ndarray
+    ) -> float:
+        return leakage(codes, labels, codes_test, labels_test, seed, QUICK).accuracy
 
     mean, logvar = controls.class_in_the_variance(y, rng)
     mean_test, logvar_test = controls.class_in_the_variance(y_test, rng)
@@ -125,20 +126,20 @@ def control_metrics(train: Arrays, test: Arrays, seed: int) -> Metrics:
     one_hot, one_hot_test = (controls.label_code(labels, classes) for labels in (y, y_test))
     constant, constant_test = controls.constant_code(y), controls.constant_code(y_test)
     return {
-        "control/permuted": read(
+        "control/permuted": accuracy(
             z, z_test, controls.permuted(y, rng), controls.permuted(y_test, rng)
         ),
-        "control/label": read(one_hot, one_hot_test, y, y_test),
-        "control/constant": read(constant, constant_test, y, y_test),
-        "control/variance_from_mean": read(mean, mean_test, y, y_test),
-        "control/variance_from_posterior": read(both, both_test, y, y_test),
+        "control/label": accuracy(one_hot, one_hot_test, y, y_test),
+        "control/constant": accuracy(constant, constant_test, y, y_test),
+        "control/variance_from_mean": accuracy(mean, mean_test, y, y_test),
+        "control/variance_from_posterior": accuracy(both, both_test, y, y_test),
     }
 
 
 def failed_controls(metrics: Metrics) -> list[str]:
-    """The controls that came out other than they must; none: the probes can be trusted.
+    """Lists the controls that failed, each with its value and bound; if none, trust the probes.
 
-    A probe at chance on M codes is within four standard errors of it.
+    An accuracy counts as chance up to four standard errors above the majority rate.
     """
     highest = metrics["leakage/chance"] + 4 * metrics["leakage/standard_error"]
     failed = [
@@ -154,7 +155,7 @@ def failed_controls(metrics: Metrics) -> list[str]:
 
 
 def rate_metrics(codes: Arrays) -> Metrics:
-    """What the unspecified code holds; ``latent/kl`` only if it has a density."""
+    """Measures the rate of the unspecified code; ``latent/kl`` only if the code has a density."""
     mean, std = codes["unspecified_mean"], codes["unspecified_std"]
     nats = rate.nats_per_dimension(mean, std)
     metrics: Metrics = {"latent/active_units": rate.active_units(mean, std)}

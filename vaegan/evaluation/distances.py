@@ -1,8 +1,8 @@
-"""How far a set of images is from a set of real ones, in the features of the pipeline's classifier.
+"""Distances between sets of images, in the features of the evaluation's own classifier.
 
-These are not the Inception distances (FID, KID) of other reports, and do not compare with
-them: features of another network are other numbers. Read them beside the distance between two
-halves of the real images, which is what a perfect generator would score.
+They cannot be compared with the Inception distances (FID, KID) of other reports, which use another
+network's features. Compare them with the distance between two halves of the real images, the score
+of a perfect generator.
 """
 
 import numpy as np
@@ -21,12 +21,12 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
         b: float (M, F).
 
     Returns:
-        >= 0, but for rounding. It is biased upwards where N or M is not far above F.
+        >= 0 up to rounding; biased upwards unless N and M are much larger than F.
     """
     a, b = a.astype(np.float64), b.astype(np.float64)
     mean = ((a.mean(axis=0) - b.mean(axis=0)) ** 2).sum()
     c, d = np.cov(a.T), np.cov(b.T)
-    # tr (C D)^(1/2) = sum of the roots of the eigenvalues of C^(1/2) D C^(1/2), symmetric.
+    # tr (C D)^(1/2) = sum of the square roots of the eigenvalues of C^(1/2) D C^(1/2), symmetric.
     values, vectors = np.linalg.eigh(np.atleast_2d(c))
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     cross = np.linalg.eigvalsh(root @ np.atleast_2d(d) @ root)
@@ -43,19 +43,19 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
         b: float (M, F).
 
     Returns:
-        About 0 where both sets come from one distribution, and then negative half of the time.
+        About 0 if both sets come from one distribution, negative in half of these cases.
     """
     size = min(KERNEL_BLOCK, len(a), len(b))
     blocks = min(len(a), len(b)) // size
-    found = []
+    distances = []
     for start in range(0, blocks * size, size):
         x = a[start : start + size].astype(np.float64)
         y = b[start : start + size].astype(np.float64)
         xx, yy, xy = _kernel(x, x), _kernel(y, y), _kernel(x, y)
         pairs = size * (size - 1)
-        same = (xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)) / pairs
-        found.append(same - 2 * xy.mean())
-    return float(np.mean(found))
+        within = (xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)) / pairs
+        distances.append(within - 2 * xy.mean())
+    return float(np.mean(distances))
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -63,24 +63,24 @@ def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def diversity(
-    drawn: np.ndarray, drawn_labels: np.ndarray, real: np.ndarray, real_labels: np.ndarray
+    generated: np.ndarray, generated_labels: np.ndarray, real: np.ndarray, real_labels: np.ndarray
 ) -> np.ndarray:
-    """Variance of the features of drawn images over that of real ones, within each class.
+    """Variance of the features of generated images over that of real ones, within each class.
 
     Args:
-        drawn: float (N, F).
-        drawn_labels: int64 (N,), the identities asked for.
+        generated: float (N, F).
+        generated_labels: int64 (N,), the identities asked for.
         real: float (M, F).
         real_labels: int64 (M,).
 
     Returns:
-        float64 (K,), 1 where drawn images vary as real ones do, 0 where all are the same; NaN for
-        a class without two images in either set.
+        float64 (K,): 1 if generated images vary as much as real ones, 0 if all are the same, NaN
+        for a class with fewer than two images in either set.
     """
-    classes = int(max(drawn_labels.max(), real_labels.max())) + 1
+    classes = int(max(generated_labels.max(), real_labels.max())) + 1
     ratios = np.full(classes, np.nan)
     for label in range(classes):
-        x, y = drawn[drawn_labels == label], real[real_labels == label]
+        x, y = generated[generated_labels == label], real[real_labels == label]
         if len(x) > 1 and len(y) > 1:
             ratios[label] = x.var(axis=0).sum() / max(y.var(axis=0).sum(), 1e-12)
     return ratios

@@ -1,6 +1,7 @@
-"""What is seen in images drawn from codes: identity, style, fidelity, variety.
+"""Metrics of generated images: identity, style, fidelity, distance, diversity.
 
-By the classifier, which was trained on real images only, and by the ruler of style.
+Measured with the evaluation's classifier, which was trained on real images only, and with the style
+measures.
 """
 
 from dataclasses import dataclass
@@ -12,45 +13,44 @@ from torch import Tensor
 from vaegan.data import as_tensor, to_unit_range
 from vaegan.evaluation import distances, fidelity, style
 from vaegan.evaluation.classifier import Classifier, Predictions, classify
-from vaegan.evaluation.swaps import confusion, cross_class_pairs, draw_all
+from vaegan.evaluation.metrics import Arrays, Metrics
+from vaegan.evaluation.swaps import confusion, cross_class_pairs, decode_in_batches
 from vaegan.model.vae import DisentanglingVAE
 from vaegan.rng import numpy_rng
 
-Arrays = dict[str, np.ndarray]
-Metrics = dict[str, float]
-KINDS = ("mean", "sampled", "prior")  # of style that images are drawn in
+KINDS = ("mean", "sampled", "prior")  # sources of the style code that swaps are decoded with
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Swaps and what the classifier and the ruler see in them.
+class GeneratedSwaps:
+    """Swapped images, as the classifier and the style measures describe them.
 
     Attributes:
         identities, styles: Positions of the sources, int64 (N,).
-        seen: By the classifier.
-        measures: Of style, (N, 3).
+        predictions: Output of the classifier.
+        measures: Style measures, (N, 3).
     """
 
     identities: np.ndarray
     styles: np.ndarray
-    seen: Predictions
+    predictions: Predictions
     measures: np.ndarray
 
 
 @dataclass(frozen=True)
-class Real:
-    """The real images that codes are of, and what the classifier and the ruler see in them.
+class RealImages:
+    """The real images whose codes are evaluated, with predictions and style measures.
 
     Attributes:
         images: float32 (N, C, H, W) in [0, 1], on the model's device.
         labels: int64 (N,).
-        seen: By the classifier.
-        measures: Of style, (N, 3).
+        predictions: Output of the classifier.
+        measures: Style measures, (N, 3).
     """
 
     images: Tensor
     labels: np.ndarray
-    seen: Predictions
+    predictions: Predictions
     measures: np.ndarray
 
 
@@ -62,57 +62,66 @@ def image_metrics(
     swaps: int,
     seed: int,
 ) -> tuple[Metrics, Arrays, Arrays]:
-    """What the classifier and the ruler of style see in images drawn from codes.
+    """Evaluates the reconstructions and swaps that a model generates from codes.
 
     Args:
         model: In eval mode.
-        classifier: On the model's device.
-        images: uint8 (N, C, H, W), of which the codes are.
-        codes: N of each.
-        swaps: How many images of each kind to draw.
-        seed: Of the choice of swaps and of all noise.
+        classifier: On the model's device; it knows the classes of the data set.
+        images: uint8 (N, C, H, W), the images that were encoded.
+        codes: Their codes by name, N of each, and ``labels``.
+        swaps: Number of images of each kind to generate.
+        seed: Seed of the choice of swaps and of all noise.
 
     Returns:
-        Metrics; which swaps were right, by metric; confusion matrices of swaps, by kind.
+        Metrics; which swaps were right, by metric; confusion matrices of swaps, int64 (K, K), by
+        kind.
     """
     device = next(model.parameters()).device
-    shown = to_unit_range(as_tensor(images, device))
-    real = Real(
-        shown, codes["labels"], classify(classifier, shown), style.measure(shown.cpu().numpy())
+    originals = to_unit_range(as_tensor(images, device))
+    real = RealImages(
+        originals,
+        codes["labels"],
+        classify(classifier, originals),
+        style.measure(originals.cpu().numpy()),
     )
-    drawn = draw_swaps(model, classifier, codes, swaps, seed)
-    expected = real.labels[drawn["mean"].identities]
-    seen = {kind: d.seen.classes for kind, d in drawn.items()}
-    metrics, right = _identity_metrics(drawn, real.labels)
-    metrics |= _style_metrics(drawn["mean"], real.measures, real.labels)
-    metrics |= _style_read(codes, real.measures, seed)
+    generated = generate_swaps(model, classifier, codes, swaps, seed)
+    metrics, right = _identity_metrics(generated, real.labels)
+    metrics |= _style_metrics(generated["mean"], real.measures, real.labels)
+    metrics |= _readable_style_metrics(codes, real.measures, seed)
     s, z = (as_tensor(np.array(codes[f"{c}_mean"]), device) for c in ("specified", "unspecified"))
-    again = draw_all(model.decode, s, z)
-    mse = fidelity.mean_squared_error(again, real.images)
+    reconstructions = decode_in_batches(model.decode, s, z)
+    mse = fidelity.mean_squared_error(reconstructions, real.images)
     metrics |= {
         "reconstruction/mse": mse,
         "reconstruction/psnr": fidelity.peak_signal_to_noise(mse),
-        "reconstruction/ssim": fidelity.structural_similarity(again, real.images),
+        "reconstruction/ssim": fidelity.structural_similarity(reconstructions, real.images),
     }
-    sets = {"reconstruction": classify(classifier, again).features}
-    sets |= {f"swap_{kind}": drawn[kind].seen.features for kind in ("mean", "prior")}
-    metrics |= _distance_metrics(sets, real.seen.features, seed)
+    sets = {"reconstruction": classify(classifier, reconstructions).features}
+    sets |= {f"swap_{kind}": generated[kind].predictions.features for kind in ("mean", "prior")}
+    metrics |= _distance_metrics(sets, real.predictions.features, seed)
+    expected = real.labels[generated["mean"].identities]
     for kind in ("mean", "prior"):
         ratios = distances.diversity(
-            drawn[kind].seen.features, expected, real.seen.features, real.labels
+            generated[kind].predictions.features, expected, real.predictions.features, real.labels
         )
         metrics[f"diversity/{kind}"] = float(np.nanmean(ratios))
         metrics[f"diversity/{kind}_lowest_class"] = float(np.nanmin(ratios))
-    metrics["classifier/accuracy"] = float((real.seen.classes == real.labels).mean())
-    classes = int(real.labels.max()) + 1
-    matrices = {kind: confusion(expected, found, classes) for kind, found in seen.items()}
+    metrics["classifier/accuracy"] = float((real.predictions.classes == real.labels).mean())
+    matrices = {
+        kind: confusion(expected, swapped.predictions.classes, classifier.class_count)
+        for kind, swapped in generated.items()
+    }
     return metrics, right, matrices
 
 
-def draw_swaps(
+def generate_swaps(
     model: DisentanglingVAE, classifier: Classifier, codes: Arrays, swaps: int, seed: int
-) -> dict[str, Drawn]:
-    """Swaps between classes, by kind of style: mean, sample of the posterior, or from the prior."""
+) -> dict[str, GeneratedSwaps]:
+    """Generates and classifies swaps between classes, by the kind of their style code.
+
+    ``mean`` takes the mean of the style source's posterior, ``sampled`` a sample of that posterior
+    and ``prior`` a sample of the prior.
+    """
     device = next(model.parameters()).device
     labels = codes["labels"]
     s, z, std = (
@@ -127,37 +136,43 @@ def draw_swaps(
     )
     rows = torch.from_numpy(styles)
     unspecified = (z[rows], z[rows] + std[rows] * noise, prior)
-    drawn = {}
+    generated = {}
     for kind, code in zip(KINDS, unspecified, strict=True):
-        pictures = draw_all(model.decode, s[torch.from_numpy(identities)], code)
-        drawn[kind] = Drawn(
+        images = decode_in_batches(model.decode, s[torch.from_numpy(identities)], code)
+        generated[kind] = GeneratedSwaps(
             identities,
             styles,
-            classify(classifier, pictures),
-            style.measure(pictures.cpu().numpy()),
+            classify(classifier, images),
+            style.measure(images.cpu().numpy()),
         )
-    return drawn
+    return generated
 
 
-def _identity_metrics(drawn: dict[str, Drawn], labels: np.ndarray) -> tuple[Metrics, Arrays]:
-    seen = {kind: d.seen.classes for kind, d in drawn.items()}
-    expected, source = labels[drawn["mean"].identities], labels[drawn["mean"].styles]
+def _identity_metrics(
+    generated: dict[str, GeneratedSwaps], labels: np.ndarray
+) -> tuple[Metrics, Arrays]:
+    """Shares of swaps that show the identity's or the style source's class; which ones do."""
+    predicted = {kind: swaps.predictions.classes for kind, swaps in generated.items()}
+    expected, source = labels[generated["mean"].identities], labels[generated["mean"].styles]
     right = {
-        "swap/identity_accuracy": seen["mean"] == expected,
-        "swap/sampled_identity_accuracy": seen["sampled"] == expected,
-        "swap/prior_identity_accuracy": seen["prior"] == expected,
-        "swap/style_source_rate": seen["mean"] == source,
-        "swap/sampled_style_source_rate": seen["sampled"] == source,
+        "swap/identity_accuracy": predicted["mean"] == expected,
+        "swap/sampled_identity_accuracy": predicted["sampled"] == expected,
+        "swap/prior_identity_accuracy": predicted["prior"] == expected,
+        "swap/style_source_rate": predicted["mean"] == source,
+        "swap/sampled_style_source_rate": predicted["sampled"] == source,
     }
     return {name: float(values.mean()) for name, values in right.items()}, right
 
 
-def _style_metrics(drawn: Drawn, real_style: np.ndarray, labels: np.ndarray) -> Metrics:
-    shown = labels[drawn.identities]
+def _style_metrics(swaps: GeneratedSwaps, measures: np.ndarray, labels: np.ndarray) -> Metrics:
+    """Correlation of the style of swaps with their style sources and their identity sources."""
+    expected = labels[swaps.identities]
     kept, cells = style.style_kept(
-        real_style[drawn.styles], drawn.measures, labels[drawn.styles], shown
+        measures[swaps.styles], swaps.measures, labels[swaps.styles], expected
     )
-    from_identity, _ = style.style_kept(real_style[drawn.identities], drawn.measures, shown, shown)
+    from_identity, _ = style.style_kept(
+        measures[swaps.identities], swaps.measures, expected, expected
+    )
     metrics = {
         f"swap/style_kept_{name}": float(value)
         for name, value in zip(style.MEASURES, kept, strict=True)
@@ -167,20 +182,20 @@ def _style_metrics(drawn: Drawn, real_style: np.ndarray, labels: np.ndarray) -> 
             f"swap/style_kept_{name}_lowest_cell": float(np.nanmin(cells[..., j]))
             for j, name in enumerate(style.MEASURES)
         }
-    # An identity that lends style as well: |correlation| with the identity's source.
+    # Style that comes from the identity source instead: |correlation| with its measures.
     return metrics | {"swap/style_from_identity": float(np.abs(from_identity).max())}
 
 
-def _style_read(codes: Arrays, real_style: np.ndarray, seed: int) -> Metrics:
+def _readable_style_metrics(codes: Arrays, measures: np.ndarray, seed: int) -> Metrics:
     """R^2 of class-centred style from each code: fitted on half of the images, tested on half."""
-    half = numpy_rng(seed, "style-halves").permutation(len(real_style)) % 2 == 0
+    half = numpy_rng(seed, "style-halves").permutation(len(measures)) % 2 == 0
     labels = codes["labels"]
     metrics = {}
     for name in ("specified", "unspecified"):
         code = codes[f"{name}_mean"]
         scores = style.readable_style(
-            code[half], real_style[half], labels[half],
-            code[~half], real_style[~half], labels[~half],
+            code[half], measures[half], labels[half],
+            code[~half], measures[~half], labels[~half],
             numpy_rng(seed, f"style-of-{name}"),
         )  # fmt: skip
         worst = scores.max() if name == "specified" else scores.min()
@@ -193,11 +208,11 @@ def _style_read(codes: Arrays, real_style: np.ndarray, seed: int) -> Metrics:
 
 
 def _distance_metrics(sets: Arrays, real: np.ndarray, seed: int) -> Metrics:
-    """Each set, and one half of the real images, against the other half of them."""
+    """Distance of each set, and of one half of the real images, to the other half."""
     half = numpy_rng(seed, "distance-halves").permutation(len(real)) % 2 == 0
     reference = real[half]
     sets = {"real": real[~half]} | {
-        # As many of each as of the real ones: these distances depend on it.
+        # As many as there are real ones: both distances depend on the number of images.
         name: features[: int((~half).sum())]
         for name, features in sets.items()
     }

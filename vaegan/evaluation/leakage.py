@@ -1,4 +1,4 @@
-"""Leakage: how much of the class the strongest of several fresh probes reads from a code."""
+"""Leakage: how well the strongest of several fresh probes predicts the class from a code."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Leakage:
-    """What the panel read.
+    """Leakage of a code, measured by a panel of probes.
 
     Attributes:
-        probe: Name of the strongest probe, by its accuracy on the part of the training codes that
-            no probe was fitted on.
+        probe: Name of the strongest probe, the one with the highest accuracy on held-out training
+            codes.
         accuracy: Its accuracy on the test codes, in [0, 1].
-        bits: Information about the class, in bits: H(y) less the least cross-entropy of any
-            probe on the test codes, but 0 where none is below H(y). (Xu et al., 2020,
-            arXiv 2002.10689, call the expectation of it V-information.)
+        bits: Information about the class, in bits: H(y) minus the lowest cross-entropy of any
+            probe on the test codes, at least 0. Its expectation is the V-information of Xu et al.
+            (2020, arXiv 2002.10689).
         accuracies: Accuracy of every probe on the test codes, by name.
         correct: bool (M,), whether the strongest probe was right, for an interval.
     """
@@ -35,7 +35,7 @@ class Leakage:
 
 
 def entropy_bits(labels: np.ndarray) -> float:
-    """H(y) of labels (N,), in bits."""
+    """Entropy H(y) of labels (N,), in bits."""
     shares = np.bincount(labels) / len(labels)
     shares = shares[shares > 0]
     return float(-(shares * np.log2(shares)).sum())
@@ -50,16 +50,16 @@ def leakage(
     panel: Mapping[str, Fit] = PANEL,
     held_out: int = 5000,
 ) -> Leakage:
-    """Fits each probe of a panel, chooses one on held-out training codes, tests it.
+    """Fits each probe of a panel, selects one on held-out training codes and tests it.
 
     Args:
         train_codes: float32 (N, D).
         train_labels: int64 (N,).
         test_codes: float32 (M, D).
         test_labels: int64 (M,).
-        seed: Of the split and the probes.
+        seed: Seed of the split and the probes.
         panel: Probes by name.
-        held_out: Training codes to choose by; no more than a fifth of them.
+        held_out: Training codes to select by; a fifth of them at most.
 
     Raises:
         ValueError: the codes differ in size.
@@ -70,37 +70,37 @@ def leakage(
         )
     classes = int(max(train_labels.max(), test_labels.max())) + 1
     held_out = min(held_out, len(train_labels) // 5)
-    choosing = np.zeros(len(train_labels), bool)
-    choosing[stratified_subset(train_labels, held_out, numpy_rng(seed, "choose-probe"))] = True
-    chosen_by, tested = {}, {}
+    selecting = np.zeros(len(train_labels), bool)
+    selecting[stratified_subset(train_labels, held_out, numpy_rng(seed, "choose-probe"))] = True
+    held_out_accuracy, predicted = {}, {}
     for name, fit in panel.items():
-        predict = fit(train_codes[~choosing], train_labels[~choosing], classes, seed)
-        chosen_by[name] = accuracy(predict(train_codes[choosing]), train_labels[choosing])
-        tested[name] = predict(test_codes)
-    best = max(chosen_by, key=lambda name: chosen_by[name])
+        predict = fit(train_codes[~selecting], train_labels[~selecting], classes, seed)
+        held_out_accuracy[name] = accuracy(predict(train_codes[selecting]), train_labels[selecting])
+        predicted[name] = predict(test_codes)
+    best = max(held_out_accuracy, key=lambda name: held_out_accuracy[name])
     rows = np.arange(len(test_labels))
-    entropies = [-np.log2(np.e) * p[rows, test_labels].mean() for p in tested.values()]
+    entropies = [-np.log2(np.e) * p[rows, test_labels].mean() for p in predicted.values()]
     return Leakage(
         probe=best,
-        accuracy=accuracy(tested[best], test_labels),
+        accuracy=accuracy(predicted[best], test_labels),
         bits=max(0.0, entropy_bits(test_labels) - float(min(entropies))),
-        accuracies={name: accuracy(p, test_labels) for name, p in tested.items()},
-        correct=tested[best].argmax(axis=1) == test_labels,
+        accuracies={name: accuracy(p, test_labels) for name, p in predicted.items()},
+        correct=predicted[best].argmax(axis=1) == test_labels,
     )
 
 
 def unseen_leakage(
     codes: np.ndarray, labels: np.ndarray, seed: int, panel: Mapping[str, Fit] = PANEL
 ) -> float:
-    """The same among codes of images that the encoder was not trained on, by cross-validation.
+    """Leakage of codes of images that the encoder was not trained on, by cross-validation.
 
-    Probes that are fitted on training codes may ride on what the encoder learned by heart
-    (Barrett et al., 2019). Each of five folds is tested by probes fitted on the others.
+    Probes fitted on training codes may exploit what the encoder memorised (Barrett et al., 2019).
+    Here each of five folds is predicted by probes fitted on the other four.
 
     Args:
         codes: float32 (N, D).
         labels: int64 (N,).
-        seed: Of folds and probes.
+        seed: Seed of folds and probes.
         panel: Probes by name.
 
     Returns:
@@ -109,7 +109,7 @@ def unseen_leakage(
     fold = numpy_rng(seed, "folds").permutation(len(labels)) % FOLDS
     correct = 0.0
     for index in range(FOLDS):
-        mine = fold == index
-        found = leakage(codes[~mine], labels[~mine], codes[mine], labels[mine], seed, panel)
-        correct += found.accuracy * mine.sum()
+        held = fold == index
+        measured = leakage(codes[~held], labels[~held], codes[held], labels[held], seed, panel)
+        correct += measured.accuracy * held.sum()
     return float(correct / len(labels))

@@ -1,18 +1,167 @@
-"""The metrics."""
+"""METRICS: every metric that an evaluation writes, with its words, direction and prominence.
 
-# The metrics that matter first: in metrics.json, and so in tables of experiments, in this order.
-FIRST_METRICS: tuple[str, ...] = (
-    "leakage/mean",
-    "leakage/posterior",
-    "leakage/sampled",
-    "specified/probe_accuracy",
-    "swap/identity_accuracy",
-    "swap/prior_identity_accuracy",
-    "swap/style_kept_slant",
-    "swap/style_kept_thickness",
-    "swap/style_kept_width",
-    "reconstruction/mse",
-    "specified/style_r2",
-    "latent/active_units",
-    "latent/kl",
-)
+The order of the rows is the order of every table. Whoever shows or chooses by metrics reads this
+table; no other list of keys exists.
+
+Adding a metric takes a file and a row. For example, the sharpness of reconstructions:
+
+1. ``vaegan/evaluation/sharpness.py`` computes it: arrays or tensors in, a float out.
+2. ``image_metrics`` in ``images.py`` (``codes.py`` for a metric of codes) calls it and returns it
+   under a key: ``"reconstruction/sharpness": sharpness(generated, real.images)``.
+3. A row below says the rest::
+
+       Metric("reconstruction/sharpness", "images", "sharpness / real", "higher", Shown.FIGURE),
+
+A key without a row, or a row without a key, fails ``tests/pipeline/stages/test_evaluate.py``.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+Metrics = dict[str, float]
+
+ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
+
+
+class Shown(IntEnum):
+    """Where a metric is shown; a place also shows the metrics of all places before it."""
+
+    OVERVIEW = 0  # columns of MLflow's and DVC's tables of runs
+    HEADLINE = 1  # first in metrics.json, columns of the comparison of experiments, README
+    FIGURE = 2  # the figure of metrics
+    FILE = 3  # metrics.json only
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of METRICS.
+
+    Attributes:
+        key: Name in ``reports/metrics.json``. ``<...>`` stands for several names: one row describes
+            all keys of such a family.
+        group: Heading under which tables show it; rows of one group follow each other.
+        words: What it is, below the heading.
+        better: The better direction; None if neither is.
+        shown: Where it is shown.
+        column: Title of its column in tables of runs; headlines need one.
+        chooses_champion: Whether ``evaluate.champion_by`` may name it; needs a direction.
+    """
+
+    key: str
+    group: str
+    words: str
+    better: Literal["higher", "lower"] | None = None
+    shown: Shown = Shown.FILE
+    column: str = ""
+    chooses_champion: bool = False
+
+    @property
+    def title(self) -> str:
+        """Title of its column, with an arrow in the better direction."""
+        return self.column + ARROWS[self.better]
+
+    def describes(self, key: str) -> bool:
+        """Whether a key is this row's or belongs to its family."""
+        return bool(re.fullmatch(re.sub("<[a-z]+>", ".+", re.escape(self.key)), key))
+
+
+METRICS = (
+    Metric("leakage/mean", "class in z", "strongest probe on means",
+           "lower", Shown.OVERVIEW, "leakage, means", chooses_champion=True),
+    Metric("leakage/posterior", "class in z", "strongest probe on mean and log-variance",
+           "lower", Shown.HEADLINE, "leakage, mean and variance"),
+    Metric("leakage/sampled", "class in z", "strongest probe on samples",
+           "lower", Shown.OVERVIEW, "leakage, samples"),
+    Metric("leakage/mean_bits", "class in z", "bits on means", "lower", Shown.FIGURE),
+    Metric("leakage/posterior_bits", "class in z", "bits on mean and log-variance", "lower"),
+    Metric("leakage/sampled_bits", "class in z", "bits on samples", "lower"),
+    Metric("leakage/unseen", "class in z", "strongest probe fitted on codes of unseen images",
+           "lower", Shown.FIGURE),
+    Metric("leakage/chance", "class in z", "chance: majority class", shown=Shown.FIGURE),
+    Metric("leakage/standard_error", "class in z", "standard error of an accuracy at chance"),
+    Metric("leakage/mean_<probe>", "class in z", "each probe of the panel on means", "lower"),
+    Metric("specified/probe_accuracy", "class in s", "linear probe",
+           "higher", Shown.OVERVIEW, "class in s"),
+    Metric("specified/neighbours_accuracy", "class in s", "nearest neighbours", "higher"),
+    Metric("specified/perceptron_accuracy", "class in s", "perceptron", "higher"),
+    Metric("specified/retrieval_map", "class in s", "retrieval, mean average precision",
+           "higher", Shown.FIGURE),
+    Metric("control/permuted", "controls", "permuted labels: expected at chance"),
+    Metric("control/label", "controls", "code that is the label: expected at 1"),
+    Metric("control/constant", "controls", "constant code: expected at chance"),
+    Metric("control/variance_from_mean", "controls", "class in the variance: means, at chance"),
+    Metric("control/variance_from_posterior", "controls",
+           "class in the variance: mean and log-variance, at 1"),
+    Metric("swap/identity_accuracy", "swaps", "show the identity asked for",
+           "higher", Shown.OVERVIEW, "swaps", chooses_champion=True),
+    Metric("swap/prior_identity_accuracy", "swaps", "identity, style from the prior",
+           "higher", Shown.HEADLINE, "prior styles"),
+    Metric("swap/sampled_identity_accuracy", "swaps", "identity, sampled style",
+           "higher", Shown.FIGURE),
+    Metric("swap/style_source_rate", "swaps", "show the style source's identity",
+           "lower", Shown.FIGURE),
+    Metric("swap/sampled_style_source_rate", "swaps",
+           "show the style source's identity, sampled style", "lower"),
+    Metric("swap/style_kept_slant", "swaps", "slant kept (correlation)",
+           "higher", Shown.HEADLINE, "slant kept"),
+    Metric("swap/style_kept_thickness", "swaps", "thickness kept",
+           "higher", Shown.HEADLINE, "thickness kept"),
+    Metric("swap/style_kept_width", "swaps", "width kept",
+           "higher", Shown.HEADLINE, "width kept"),
+    Metric("swap/style_kept_<measure>_lowest_cell", "swaps",
+           "each measure kept, lowest pair of classes", "higher"),
+    Metric("swap/style_from_identity", "swaps",
+           "style of the identity's source (largest |correlation|)", "lower"),
+    Metric("reconstruction/mse", "images", "squared error per pixel",
+           "lower", Shown.OVERVIEW, "MSE", chooses_champion=True),
+    Metric("reconstruction/psnr", "images", "PSNR, dB", "higher", Shown.FIGURE),
+    Metric("reconstruction/ssim", "images", "SSIM", "higher", Shown.FIGURE),
+    Metric("distance/frechet_swap_prior", "images", "Fréchet distance to real images: prior styles",
+           "lower", Shown.FIGURE),
+    Metric("distance/frechet_real", "images", "Fréchet distance of two halves of real images",
+           shown=Shown.FIGURE),
+    Metric("distance/frechet_<set>", "images", "Fréchet distance of other generated images",
+           "lower"),
+    Metric("distance/kernel_real", "images", "kernel distance of two halves of real images"),
+    Metric("distance/kernel_<set>", "images", "kernel distance to real images", "lower"),
+    Metric("diversity/prior", "images", "diversity, prior styles / real", shown=Shown.FIGURE),
+    Metric("diversity/mean", "images", "diversity, styles of images / real"),
+    Metric("diversity/<kind>_lowest_class", "images", "diversity, lowest class"),
+    Metric("specified/style_r2", "style in codes", "read from s, largest R²",
+           "lower", Shown.HEADLINE, "style in s"),
+    Metric("specified/style_r2_<measure>", "style in codes", "each measure read from s, R²",
+           "lower"),
+    Metric("unspecified/style_r2", "style in codes", "read from z, smallest R²",
+           "higher", Shown.FIGURE),
+    Metric("unspecified/style_r2_<measure>", "style in codes", "each measure read from z, R²",
+           "higher"),
+    Metric("latent/active_units", "rate of z", "active units",
+           shown=Shown.HEADLINE, column="active units"),
+    Metric("latent/kl", "rate of z", "KL, nats", shown=Shown.HEADLINE, column="KL, nats"),
+    Metric("classifier/accuracy", "classifier", "accuracy on real images",
+           "higher", Shown.FIGURE),
+    Metric("interval/<metric>_low", "intervals", "lower end of a metric's 95 % interval"),
+    Metric("interval/<metric>_high", "intervals", "upper end of a metric's 95 % interval"),
+)  # fmt: skip
+
+HEADLINES = tuple(metric for metric in METRICS if metric.shown <= Shown.HEADLINE)
+FIGURE_METRICS = tuple(metric for metric in METRICS if metric.shown <= Shown.FIGURE)
+OVERVIEW_KEYS = tuple(metric.key for metric in METRICS if metric.shown <= Shown.OVERVIEW)
+# The metrics by which a champion may be chosen: evaluate.champion_by is one of their keys.
+CHAMPION_METRICS = tuple(metric for metric in METRICS if metric.chooses_champion)
+
+
+def find_metric(key: str) -> Metric | None:
+    """Returns the row that describes a key, None if there is none."""
+    return next((metric for metric in METRICS if metric.describes(key)), None)
+
+
+def headlines_first(metrics: Metrics) -> Metrics:
+    """Orders metrics: headlines in the order of the table, then the rest as they are."""
+    headlines = {m.key: metrics[m.key] for m in HEADLINES if m.key in metrics}
+    return headlines | metrics

@@ -1,8 +1,8 @@
-"""Rate: what the unspecified code holds, in nats and in dimensions that are used."""
+"""Rate: the information in the unspecified code, in nats and in active dimensions."""
 
 import numpy as np
 
-ACTIVE_NATS = 0.05  # a dimension that holds less than this per image is idle
+ACTIVE_NATS = 0.05  # per image; a dimension with less is inactive
 
 
 def nats_per_dimension(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
@@ -10,10 +10,10 @@ def nats_per_dimension(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
 
     Args:
         mean: float (N, D).
-        std: float (N, D); all 0 for a code that is not variational.
+        std: float (N, D); all 0 if the code is not variational.
 
     Returns:
-        float64 (D,), >= 0; NaN where std is 0, for such a code has no density.
+        float64 (D,), >= 0; NaN where std is 0, because such a code has no density.
     """
     mean, std = mean.astype(np.float64), std.astype(np.float64)
     with np.errstate(divide="ignore"):
@@ -22,7 +22,7 @@ def nats_per_dimension(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
 
 
 def active_units(mean: np.ndarray, std: np.ndarray) -> int:
-    """Dimensions that are used: of more than 0.05 nats, or, without a density, that vary."""
+    """Counts the dimensions of more than 0.05 nats or, without a density, those that vary."""
     nats = nats_per_dimension(mean, std)
     varies = mean.std(axis=0) > 0.01
     return int(np.where(np.isnan(nats), varies, np.nan_to_num(nats) > ACTIVE_NATS).sum())

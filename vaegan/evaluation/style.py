@@ -1,27 +1,27 @@
-"""Style that can be measured on an image, and whether it is kept when the identity is changed.
+"""Style measures of images, and whether style is kept when the identity is swapped.
 
-Three measures by moments of the ink, in the spirit of Morpho-MNIST (Castro et al., 2019,
-arXiv 1809.10780), which measures slant in the same way and thickness and width on skeletons and
-bounding boxes. All are *class-centred* before they are compared: how slanted an image is for
-its class. Without that, a style that is free of class could not be kept.
+The three measures are moments of the ink, in the spirit of Morpho-MNIST (Castro et al., 2019,
+arXiv 1809.10780), which measures slant in the same way, and thickness and width on skeletons and
+bounding boxes. All are *class-centred* before they are compared: how slanted an image is relative
+to its class. Otherwise a style that is independent of the class could not count as kept.
 """
 
 import numpy as np
 
-from vaegan.evaluation.probes import standardiser
+from vaegan.evaluation.standardise import standardiser
 
 MEASURES = ("slant", "thickness", "width")
-RIDGE = 1e-2  # of the regression's penalty per row
+RIDGE = 1e-2  # penalty of the ridge regression, per row
 FEATURES = 500  # random Fourier features of the regression
 TINY = 1e-3
 
 
 def measure(images: np.ndarray) -> np.ndarray:
-    """Slant, thickness and width of what each image shows.
+    """Measures slant, thickness and width of the shape in each image.
 
     With ink-weighted means E over pixels: slant = -E[dx dy] / E[dy^2], the horizontal shear of
     the ink, in pixels per pixel, positive to the right; width = sqrt(E[dx^2] - E[dx dy]^2 /
-    E[dy^2]), the horizontal deviation that is left once the shear is taken out, in pixels;
+    E[dy^2]), the horizontal deviation after the shear is removed, in pixels;
     thickness = 2 ink / perimeter, in pixels, the perimeter being the total variation of the image
     (a straight stroke of length L and thickness t has ink L t and perimeter about 2 L).
 
@@ -58,31 +58,35 @@ def class_means(measures: np.ndarray, labels: np.ndarray, class_count: int) -> n
 
 
 def style_kept(
-    source: np.ndarray, drawn: np.ndarray, source_labels: np.ndarray, drawn_labels: np.ndarray
+    source: np.ndarray,
+    generated: np.ndarray,
+    source_labels: np.ndarray,
+    generated_labels: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Correlation of class-centred measures between style sources and what was drawn from them.
+    """Correlation of class-centred style measures between style sources and generated images.
 
-    rho_j = corr(M_j(drawn) - m_j(its class), M_j(source) - m_j(its class)), where m_j(y) is the
-    mean over what is compared: over sources of class y, and over drawn images that should show y.
+    rho_j = corr(M_j(generated) - m_j(its class), M_j(source) - m_j(its class)), where m_j(y) is the
+    mean within each of the two sets: over sources of class y, and over generated images that should
+    show y.
 
     Args:
         source: Measures of the style sources, (N, J).
-        drawn: Of the drawn images, (N, J), row i in the style of row i of ``source``.
+        generated: Measures of the generated images, (N, J), row i in the style of source i.
         source_labels: int64 (N,).
-        drawn_labels: int64 (N,), the identities that the drawn images should show.
+        generated_labels: int64 (N,), the identities that the generated images should show.
 
     Returns:
-        (J,), the correlations, and (K, K, J), the same within each pair of classes (source,
-        drawn), where a low or negative cell tells that a style means another thing there;
+        The correlations, (J,), and the correlations within each pair of classes (source,
+        generated), (K, K, J): a low or negative cell means that a style changes its meaning there.
         NaN in cells of fewer than 20 images. A measure that does not vary has correlation 0.
     """
-    classes = int(max(source_labels.max(), drawn_labels.max())) + 1
+    classes = int(max(source_labels.max(), generated_labels.max())) + 1
     a = source - class_means(source, source_labels, classes)[source_labels]
-    b = drawn - class_means(drawn, drawn_labels, classes)[drawn_labels]
+    b = generated - class_means(generated, generated_labels, classes)[generated_labels]
     cells = np.full((classes, classes, source.shape[1]), np.nan)
     for i in range(classes):
         for j in range(classes):
-            rows = (source_labels == i) & (drawn_labels == j)
+            rows = (source_labels == i) & (generated_labels == j)
             if rows.sum() >= 20:
                 cells[i, j] = _correlation(a[rows], b[rows])
     return _correlation(a, b), cells
@@ -103,11 +107,11 @@ def readable_style(
     test_labels: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Share of the variance of class-centred style that is read from a code, R^2 = 1 - SSE / SST.
+    """Share of the variance of class-centred style that a code predicts, R^2 = 1 - SSE / SST.
 
-    By ridge regression on random Fourier features, once of the standardised codes and once of
-    codes that are class-centred first (what is written in small numbers within a class is
-    plain there); of each measure the better one counts.
+    By ridge regression on random Fourier features, once of the standardised codes and once of codes
+    that are class-centred first, which reveals variation that is small compared with the distance
+    between classes. The better of both counts, for each measure.
 
     Args:
         train_codes: float32 (N, D), to fit on.
@@ -116,10 +120,10 @@ def readable_style(
         test_codes: float32 (M, D).
         test_measures: (M, J).
         test_labels: int64 (M,).
-        rng: Source of the features.
+        rng: Generator of the features.
 
     Returns:
-        (J,), at most 1; 0 or a little below where nothing is read.
+        (J,), at most 1; 0 or slightly below if the code holds nothing of a measure.
     """
     classes = int(max(train_labels.max(), test_labels.max())) + 1
     means = np.nan_to_num(class_means(train_measures, train_labels, classes))
@@ -131,12 +135,12 @@ def readable_style(
         (train_codes, test_codes),
         (train_codes - centres[train_labels], test_codes - centres[test_labels]),
     ):
-        scaled = standardiser(train)
+        standardise = standardiser(train)
         frequencies = rng.normal(0, 1 / np.sqrt(train.shape[1]), (train.shape[1], FEATURES))
         phases = rng.uniform(0, 2 * np.pi, FEATURES)
         x, x_test = (
             np.concatenate([np.cos(c @ frequencies + phases), c, np.ones((len(c), 1))], axis=1)
-            for c in (scaled(train), scaled(test))
+            for c in (standardise(train), standardise(test))
         )
         penalty = RIDGE * len(x) / 100 * np.eye(x.shape[1])
         weights = np.linalg.solve(x.T @ x + penalty, x.T @ target)

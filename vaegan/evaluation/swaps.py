@@ -1,4 +1,4 @@
-"""Identity transfer: whether swapped images show the class that they should."""
+"""Swaps: pairs of identity and style sources, decoding, and confusion matrices."""
 
 from collections.abc import Callable
 
@@ -12,19 +12,18 @@ Decode = Callable[[Tensor, Tensor], Tensor]
 def cross_class_pairs(
     labels: np.ndarray, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of identity sources and style sources of different classes.
+    """Chooses pairs of an identity source and a style source of different classes.
 
-    Only such pairs tell: between images of one class, a decoder that ignores the
-    specified code passes as well.
+    Only such pairs test the specified code: within one class, a decoder that ignores it would pass.
 
     Args:
         labels: int64 (N,), of at least two classes.
         count: Number of pairs.
-        rng: Source of the choice.
+        rng: Generator of the choice.
 
     Returns:
-        Two int64 (count,): identities uniform over images, styles uniform over the images
-        of other classes.
+        Two arrays of positions, int64 (count,): identities uniform over images, styles uniform over
+        the images of other classes.
 
     Raises:
         ValueError: all labels are one class.
@@ -38,16 +37,22 @@ def cross_class_pairs(
     return identities, styles
 
 
-def draw_all(
+def decode_in_batches(
     decode: Decode, specified: Tensor, unspecified: Tensor, batch_size: int = 1000
 ) -> Tensor:
-    """Images drawn from codes (N, S) and (N, Z), a batch at a time: float32 (N, C, H, W)."""
+    """Decodes codes (N, S) and (N, Z) to images float32 (N, C, H, W), a batch at a time."""
     with torch.inference_mode():
         batches = zip(specified.split(batch_size), unspecified.split(batch_size), strict=True)
         return torch.cat([decode(s, z) for s, z in batches])
 
 
-def confusion(expected: np.ndarray, seen: np.ndarray, class_count: int) -> np.ndarray:
-    """How often each class was seen where each was expected, int64 (K, K); rows: expected."""
-    counts = np.bincount(expected * class_count + seen, minlength=class_count**2)
+def confusion(expected: np.ndarray, predicted: np.ndarray, class_count: int) -> np.ndarray:
+    """Counts each pair of expected (row) and predicted (column) class, int64 (K, K).
+
+    Args:
+        expected: int64 (N,), each in [0, K).
+        predicted: int64 (N,), each in [0, K).
+        class_count: K, also if some class does not occur.
+    """
+    counts = np.bincount(expected * class_count + predicted, minlength=class_count**2)
     return counts.reshape(class_count, class_count)

@@ -9,7 +9,7 @@ __all__ = ["DisentanglingVAE"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the model when it is first asked for: configurations need no torch."""
+    """Imports the model on first access, since configurations need no torch."""
     if name == "DisentanglingVAE":
         from vaegan.model.vae import DisentanglingVAE
 

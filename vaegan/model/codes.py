@@ -1,4 +1,4 @@
-"""A latent code's posterior: drawing from it and its divergence from the prior."""
+"""Posteriors of the latent codes: sampling, and divergence from the prior."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Posterior:
-    """q(code | image), a diagonal normal distribution, or a point where logvar is None.
+    """q(code | image): a diagonal normal distribution, or a point if logvar is None.
 
     Attributes:
         mean: float32 (B, D).
@@ -48,14 +48,14 @@ class Codes:
 
 
 def reparameterize(posterior: Posterior, rng: torch.Generator | None = None) -> Tensor:
-    """One sample per row, mean + std * noise with noise ~ N(0, I).
+    """Samples one code per row: mean + std * noise with noise ~ N(0, I).
 
-    The reparameterisation trick of Kingma & Welling (2014, arXiv 1312.6114):
-    gradients reach mean and logvar. A code that is not variational is its mean.
+    The reparameterisation trick of Kingma & Welling (2014, arXiv 1312.6114): gradients reach
+    mean and logvar. The sample of a code that is not variational is its mean.
 
     Args:
-        posterior: Of B codes of D dimensions.
-        rng: Source of the noise, on the device of the posterior; None takes torch's own.
+        posterior: B codes of D dimensions.
+        rng: Source of the noise, on the device of the posterior; None uses torch's global one.
 
     Returns:
         float32 (B, D).
@@ -74,9 +74,8 @@ def reparameterize(posterior: Posterior, rng: torch.Generator | None = None) -> 
 def kl_to_standard_normal(posterior: Posterior) -> Tensor:
     """KL(q(code|x) || N(0, I)) in nats, summed over the code and averaged over the batch.
 
-    KL = 1/2 sum_d (mean_d^2 + exp(logvar_d) - 1 - logvar_d), the closed form for two
-    normal distributions, of which Kingma & Welling (2014, arXiv 1312.6114) make use.
-    Zero iff mean = 0 and logvar = 0.
+    KL = 1/2 sum_d (mean_d^2 + exp(logvar_d) - 1 - logvar_d), the closed form of Kingma & Welling
+    (2014, arXiv 1312.6114), appendix B. Zero iff mean = 0 and logvar = 0.
 
     Returns:
         Scalar, >= 0; exactly 0 for a code that is not variational, which has no density.

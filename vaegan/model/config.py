@@ -1,7 +1,9 @@
-"""Configuration of the model."""
+"""Configuration of the model: sections ``model`` and ``encode`` of the parameters."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any
+
+from annotated_types import Interval, MultipleOf
 
 KERNEL = 5  # "filter size 5", in encoder, decoder and discriminator alike
 STRIDE = 2
@@ -9,74 +11,84 @@ PADDING = KERNEL // 2
 
 
 @dataclass(frozen=True)
-class TransportConfig:
-    """Size of a class transport.
+class CodeConfig:
+    """One of the two codes."""
 
-    Attributes:
-        layers: Coupling layers, >= 0 and even; 0 leaves the affine map alone.
-        hidden: Units in each of the two hidden layers of a coupling, >= 1.
-    """
-
-    layers: int
-    hidden: int
+    dim: Annotated[int, Interval(ge=1, le=4096)]
+    """Dimensions of the code."""
+    variational: bool
+    """Whether the code has a mean and a variance and is sampled, or is used as it is."""
+    shared_variance: bool
+    """Whether all images share one learned variance per dimension, or each has its own."""
 
 
 @dataclass(frozen=True)
-class CodeConfig:
-    """One code.
+class TransportConfig:
+    """Size of the class transport, which removes the class from the unspecified code."""
 
-    Attributes:
-        dim: Number of dimensions, >= 1.
-        variational: Whether it has a variance.
-        shared_variance: Whether that is one learned number per dimension, the same for every
-            image. A variance of each image's own tells of the image what the mean leaves out.
-    """
+    layers: Annotated[int, Interval(ge=0, le=64), MultipleOf(2)]
+    """Coupling layers; 0 for no transport."""
+    hidden: Annotated[int, Interval(ge=1, le=4096)]
+    """Units in each of the two hidden layers of a coupling."""
 
-    dim: int
-    variational: bool
-    shared_variance: bool = False
+
+NO_TRANSPORT = TransportConfig(layers=0, hidden=1)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The structure of a model, enough to build it before its weights are loaded.
+    """Structure of encoder and decoder."""
 
-    Attributes:
-        image_shape: (C, H, W), height and width >= 8.
-        class_count: Number of identities that the adversaries tell apart.
-        base_channels: Feature maps of the first convolution; they double in each next one.
-        specified: The code of what is shown.
-        unspecified: The code of how it looks.
-        transport: Size of the map that takes the class out of the latter; None for no such map.
-    """
+    base_channels: Annotated[int, Interval(ge=1, le=1024)]
+    """Feature maps of the first convolution; each further one has twice as many."""
+    specified: CodeConfig
+    """The code of what an image shows."""
+    unspecified: CodeConfig
+    """The code of how it looks."""
+    transport: TransportConfig
+    """The map that removes the class from the unspecified code."""
+
+
+@dataclass(frozen=True)
+class ModelStructure(ModelConfig):
+    """A model's configuration and the sizes that its data has: enough to build the networks."""
 
     image_shape: tuple[int, int, int]
+    """(C, H, W); height and width >= 8."""
     class_count: int
-    base_channels: int
-    specified: CodeConfig
-    unspecified: CodeConfig
-    transport: TransportConfig | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain lists, numbers and dictionaries, for JSON."""
-        return asdict(self) | {"image_shape": list(self.image_shape)}
+    """Number of identities that the adversaries tell apart."""
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "ModelConfig":
+    def of(
+        cls, config: ModelConfig, image_shape: tuple[int, int, int], class_count: int
+    ) -> "ModelStructure":
+        """The structure of a configuration for some data set's images and classes."""
+        known = {field.name: getattr(config, field.name) for field in fields(ModelConfig)}
+        return cls(**known, image_shape=image_shape, class_count=class_count)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The structure as JSON values; no transport is null, without a hidden size."""
+        known = asdict(self)
+        sizes = {"image_shape": list(known.pop("image_shape"))}
+        sizes["class_count"] = known.pop("class_count")
+        return sizes | known | ({} if self.transport.layers else {"transport": None})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ModelStructure":
         """The inverse of :meth:`to_dict`.
 
         Raises:
             KeyError, TypeError: a field is missing, unknown or of another type.
         """
-        channels, height, width = fields["image_shape"]
-        transport = fields.get("transport")  # models from before there was one lack it
+        channels, height, width = values["image_shape"]
+        transport = values.get("transport")  # models from before there was one lack it
         return cls(
             image_shape=(int(channels), int(height), int(width)),
-            class_count=int(fields["class_count"]),
-            base_channels=int(fields["base_channels"]),
-            specified=CodeConfig(**fields["specified"]),
-            unspecified=CodeConfig(**fields["unspecified"]),
-            transport=TransportConfig(**transport) if transport else None,
+            class_count=int(values["class_count"]),
+            base_channels=int(values["base_channels"]),
+            specified=CodeConfig(**values["specified"]),
+            unspecified=CodeConfig(**values["unspecified"]),
+            transport=TransportConfig(**transport) if transport else NO_TRANSPORT,
         )
 
     @property

@@ -5,20 +5,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaegan.model.codes import Codes, Posterior
-from vaegan.model.config import KERNEL, PADDING, STRIDE, CodeConfig, ModelConfig
+from vaegan.model.config import KERNEL, PADDING, STRIDE, CodeConfig, ModelStructure
 
-SHARED_LOGVAR = -2.0  # at the start: a std of 0.37, which leaves a code room to say something
-LOGVAR_RANGE = (-12.0, 6.0)  # std in [0.0025, 20]: keeps exp() and the KL finite in training
+SHARED_LOGVAR = -2.0  # initial value: a std of 0.37 leaves room for information in the code
+LOGVAR_RANGE = (-12.0, 6.0)  # std in [0.0025, 20] keeps exp() and the KL finite in training
 
 
 class Encoder(nn.Module):
-    """Images (B, C, H, W) to the posteriors of both codes.
+    """Encodes images (B, C, H, W) as the posteriors of both codes.
 
     Three convolutions of filter size 5 and stride 2, each with batch normalisation
     and ReLU, then one linear head per code.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelStructure) -> None:
         super().__init__()
         self.config = config
         layers: list[nn.Module] = []
@@ -37,13 +37,13 @@ class Encoder(nn.Module):
         self.unspecified = Head(features, config.unspecified)
 
     def forward(self, images: Tensor) -> Codes:
-        """Posteriors of images in [0, 1]; float32 whatever the precision of the convolutions."""
+        """Returns posteriors, float32 in any precision of the convolutions, of images in [0, 1]."""
         features = self.trunk(images)
         return Codes(self.specified(features), self.unspecified(features))
 
 
 class Head(nn.Module):
-    """Features (B, F) to the posterior of one code."""
+    """Maps features (B, F) to the posterior of one code."""
 
     def __init__(self, features: int, code: CodeConfig) -> None:
         super().__init__()
@@ -51,14 +51,14 @@ class Head(nn.Module):
         own_variance = code.variational and not code.shared_variance
         self.linear = nn.Linear(features, (1 + own_variance) * code.dim)
         if not code.variational:
-            # Without a divergence nothing holds the scale of a code, and an encoder can hide from
-            # its critic by shrinking it; normalised, it also has the prior's mean and variance.
+            # Without a KL term nothing fixes the scale of the code, and the encoder can evade the
+            # critic by shrinking it. Normalised, it also has the prior's mean and variance.
             self.normalise = nn.BatchNorm1d(code.dim, affine=False)
         elif code.shared_variance:
             self.logvar = nn.Parameter(torch.full((code.dim,), SHARED_LOGVAR))
 
     def forward(self, features: Tensor) -> Posterior:
-        """Mean and log-variance in float32."""
+        """Returns mean and log-variance in float32."""
         output = self.linear(features)
         if not self.code.variational:
             return Posterior(self.normalise(output).float())
@@ -71,17 +71,16 @@ class Head(nn.Module):
 
 
 class Upsampling(nn.ConvTranspose2d):
-    """A transposed convolution of filter size 5 and stride 2, computed as a plain one.
+    """A transposed convolution of filter size 5 and stride 2, computed as a convolution.
 
-    Each of the four phases (even or odd row, even or odd column) of the output depends on
-    3 x 3 inputs, so one convolution to four times the channels gives them all, and a
-    rearrangement of its output the image: the same function of the same weights (Shi et
-    al., 2016, arXiv 1609.07009), several times as fast as oneDNN's transposed convolution
-    in bfloat16.
+    Each of the four phases of the output (even or odd row, even or odd column) depends on 3 x 3
+    inputs. One convolution to four times the channels computes all phases; rearranging them
+    gives the image (Shi et al., 2016, arXiv 1609.07009). It is the same function of the same
+    weights, several times as fast as oneDNN's transposed convolution in bfloat16.
 
     Args:
-        channels: Feature maps coming in.
-        width: Feature maps going out.
+        channels: Feature maps of the input.
+        width: Feature maps of the output.
         extra: Rows and columns, 0 or 1, by which the output exceeds (2H - 1, 2W - 1).
     """
 
@@ -89,32 +88,31 @@ class Upsampling(nn.ConvTranspose2d):
         super().__init__(channels, width, KERNEL, STRIDE, PADDING, extra)
 
     def forward(self, features: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """(B, C, H, W) to (B, width, 2H - 1 + extra, 2W - 1 + extra), in channels-last layout."""
+        """Maps (B, C, H, W) to (B, width, 2H - 1 + extra, 2W - 1 + extra), channels-last."""
         batch, channels, height, width = features.shape
         outputs = self.out_channels
-        # Filter rows 4, 2, 0 make the even output rows from input rows -1, 0, +1 and rows
-        # (5), 3, 1 the odd ones, row 5 being zero; columns alike.
+        # Filter rows 4, 2, 0 give the even output rows from input rows -1, 0, +1; filter rows
+        # 5, 3, 1 give the odd ones, row 5 being zero. The same holds for columns.
         taps = F.pad(self.weight, (0, 1, 0, 1)).flip(2, 3).view(channels, outputs, 3, 2, 3, 2)
         taps = taps.flip(3, 5).permute(3, 5, 1, 0, 2, 4).reshape(4 * outputs, channels, 3, 3)
         bias = None if self.bias is None else self.bias.repeat(4)
         phases = F.conv2d(features, taps.contiguous(memory_format=torch.channels_last), bias, 1, 1)
         phases = phases.permute(0, 2, 3, 1).reshape(batch, height, width, 2, 2, outputs)
-        drawn = phases.transpose(2, 3).reshape(batch, 2 * height, 2 * width, outputs)
+        upsampled = phases.transpose(2, 3).reshape(batch, 2 * height, 2 * width, outputs)
         rows = 2 * height - 1 + self.output_padding[0]
         columns = 2 * width - 1 + self.output_padding[1]
-        # What was cropped is copied: batch normalisation is slow on rows with gaps between them.
-        return drawn[:, :rows, :columns].contiguous().permute(0, 3, 1, 2)
+        # Copied, because batch normalisation is slow on rows with gaps between them.
+        return upsampled[:, :rows, :columns].contiguous().permute(0, 3, 1, 2)
 
 
 class Decoder(nn.Module):
-    """Codes (B, S) and (B, Z) to images (B, C, H, W) in [0, 1].
+    """Decodes codes (B, S) and (B, Z) to images (B, C, H, W) in [0, 1].
 
-    A linear layer, then three transposed convolutions of filter size 5 that undo the
-    encoder's sizes, with batch normalisation and ReLU before each; the last one gives
-    the image through a sigmoid.
+    A linear layer, then three transposed convolutions of filter size 5 that invert the
+    encoder's sizes, with batch normalisation and ReLU before each, and a sigmoid at the end.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelStructure) -> None:
         super().__init__()
         self.shape = (config.widths[-1], *config.sizes[-1])
         self.linear = nn.Linear(
@@ -127,7 +125,7 @@ class Decoder(nn.Module):
         for width, small, large in zip(
             outputs, config.sizes[:0:-1], config.sizes[-2::-1], strict=True
         ):
-            # Output size (n - 1) * stride - 2 * padding + kernel is 2n - 1; the rest is padded.
+            # Output size without extra: (n - 1) * stride - 2 * padding + kernel = 2n - 1.
             extra = (large[0] - (STRIDE * small[0] - 1), large[1] - (STRIDE * small[1] - 1))
             layers += [
                 nn.BatchNorm2d(channels),
@@ -138,7 +136,7 @@ class Decoder(nn.Module):
         self.trunk = nn.Sequential(*layers)
 
     def forward(self, specified: Tensor, unspecified: Tensor) -> Tensor:
-        """Images drawn from the codes, float32; row i of both codes gives image i."""
+        """Returns images, float32; row i of both codes gives image i."""
         features = self.linear(torch.cat([specified, unspecified], dim=1))
         features = features.view(-1, *self.shape).contiguous(memory_format=torch.channels_last)
         return torch.sigmoid(self.trunk(features).float())

@@ -1,4 +1,4 @@
-"""The trained thing a user holds: encode, decode, reconstruct, swap, sample; save and load."""
+"""The model: encode, decode, reconstruct, swap, sample; save and load."""
 
 import hashlib
 import json
@@ -11,41 +11,41 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.model.codes import Codes, Posterior
-from vaegan.model.config import ModelConfig
+from vaegan.model.config import ModelStructure
 from vaegan.model.networks import Decoder, Encoder
 from vaegan.model.transport import ClassTransport
 
 WEIGHTS_FILE = "weights.safetensors"
 CONFIG_FILE = "model.json"
-FORMAT = 2  # of CONFIG_FILE; 1 had no digest of the weights
+FORMAT = 2  # version of CONFIG_FILE; 1 had no digest of the weights
 
 
 class DisentanglingVAE(nn.Module):
-    """Encoder and decoder together: the generator, once its adversaries are gone.
+    """Encoder, decoder and, optionally, a class transport between them.
 
-    With a class transport between them: ``encoder`` and ``decoder`` play the adversarial game
-    without it, ``encode`` and ``decode`` are what a user calls.
+    ``encoder`` and ``decoder`` are trained without the transport; ``encode`` and ``decode``
+    apply it.
 
-    Methods that take images want float32 (B, C, H, W) in [0, 1] on the model's device,
-    and use the means of the posteriors unless they are given a generator to sample with.
-    They run in whatever mode the model is in; :meth:`load` returns one in eval mode.
+    Methods that take images expect float32 (B, C, H, W) in [0, 1] on the model's device and use
+    the means of the posteriors. They run in the model's present mode; :meth:`load` returns a
+    model in eval mode.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelStructure) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.transport = None
-        if config.transport is not None:
+        if config.transport.layers:
             dims = config.specified.dim, config.unspecified.dim
             self.transport = ClassTransport(*dims, config.class_count, config.transport)
 
     def encode(self, images: Tensor) -> Codes:
-        """Posteriors of both codes, after the class transport if there is one.
+        """Returns the posteriors of both codes, after the class transport if there is one.
 
         Raises:
-            ValueError: the images are not (B, C, H, W) of the model's own image shape.
+            ValueError: the images are not (B, C, H, W) of the model's image shape.
         """
         if tuple(images.shape[1:]) != self.config.image_shape:
             raise ValueError(
@@ -59,18 +59,19 @@ class DisentanglingVAE(nn.Module):
         return Codes(Posterior(s, codes.specified.logvar), Posterior(z, codes.unspecified.logvar))
 
     def decode(self, specified: Tensor, unspecified: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [0, 1] from specified (B, S) and unspecified (B, Z) codes."""
+        """Decodes codes (B, S) and (B, Z), as of :meth:`encode`, to images in [0, 1]."""
         if self.transport is not None:
-            unspecified = self.transport.undo(specified, unspecified)
+            unspecified = self.transport.restore_style(specified, unspecified)
         return self.decoder(specified, unspecified)
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Each image drawn again from the means of its own codes, (B, C, H, W) in [0, 1]."""
+        """Decodes each image from the means of its own codes, (B, C, H, W) in [0, 1]."""
         return self.swap(images, images)
 
     def swap(self, identities: Tensor, styles: Tensor) -> Tensor:
-        """What image i of ``identities`` shows, in the style of image i of ``styles``.
+        """Generates the identity of each image of the first batch in a style of the second.
 
+        Row i of the result combines row i of both.
         Swapping an image with itself is its reconstruction.
         """
         return self.decode(
@@ -78,10 +79,10 @@ class DisentanglingVAE(nn.Module):
         )
 
     def sample(self, identities: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """What each image shows, in a style drawn from the prior N(0, I).
+        """Generates each image's identity in a style sampled from the prior N(0, I).
 
-        For a model whose unspecified code is not variational there is no prior that it was
-        pulled to, and the images are as good as its adversary made them.
+        An unspecified code that is not variational was not trained towards the prior; only the
+        ``adversarial_prior`` term makes such images realistic.
         """
         specified = self.encode(identities).specified.mean
         shape = len(specified), self.config.unspecified.dim
@@ -89,16 +90,16 @@ class DisentanglingVAE(nn.Module):
         return self.decode(specified, noise)
 
     def save(self, folder: Path, about: dict[str, Any] | None = None) -> None:
-        """Writes ``weights.safetensors`` and ``model.json`` (structure and ``about``) in a folder.
+        """Writes ``weights.safetensors`` and ``model.json`` (structure and ``about``) to a folder.
 
         Args:
-            folder: Made if it does not exist.
-            about: What should travel with the model, as JSON values.
+            folder: Created if it does not exist.
+            about: Further facts about the model, as JSON values.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        # Contiguous: safetensors keeps values, not the channels-last layout of training.
+        # Contiguous, since safetensors stores no channels-last layout.
         weights = {name: value.contiguous().cpu() for name, value in self.state_dict().items()}
-        # Not save_file, which makes files that only their owner can read.
+        # Not save_file, which writes files that only their owner can read.
         content = safetensors.torch.save(weights)
         (folder / WEIGHTS_FILE).write_bytes(content)
         text = {
@@ -111,14 +112,14 @@ class DisentanglingVAE(nn.Module):
 
     @classmethod
     def load(cls, folder: Path, device: str | torch.device = "cpu") -> "DisentanglingVAE":
-        """Reads what :meth:`save` wrote; no code in the files is ever run.
+        """Loads a model that :meth:`save` wrote; the files contain no code.
 
         Returns:
-            The model in eval mode on ``device``, its weights not to be trained on.
+            The model in eval mode on ``device``, without gradients.
 
         Raises:
             FileNotFoundError: a file is missing.
-            ValueError: a file is damaged, or the two do not belong together.
+            ValueError: a file is damaged, or the files belong to different models.
         """
         model = cls(read_config(folder))
         path = folder / WEIGHTS_FILE
@@ -140,11 +141,11 @@ class DisentanglingVAE(nn.Module):
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """The content of ``model.json``: structure, digest of the weights, what is told ``about`` it.
+    """Reads ``model.json``: ``structure``, ``weights_sha256`` and ``about``.
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: it is not JSON of this format.
+        ValueError: the file is not JSON of this format.
     """
     path = folder / CONFIG_FILE
     try:
@@ -156,19 +157,19 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} does not describe a model: {error}") from error
 
 
-def read_config(folder: Path) -> ModelConfig:
-    """The structure that ``model.json`` describes.
+def read_config(folder: Path) -> ModelStructure:
+    """Reads the structure of a model from ``model.json``.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`read_description`.
     """
     try:
-        return ModelConfig.from_dict(read_description(folder)["structure"])
+        return ModelStructure.from_dict(read_description(folder)["structure"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder / CONFIG_FILE} does not describe a model: {error}") from error
 
 
 def weights_digest(folder: Path) -> str:
-    """SHA-256 of the weights file in a model's folder, in hexadecimal: its name by content."""
+    """Returns the SHA-256 of a model's weights file, in hexadecimal; it identifies the model."""
     with (folder / WEIGHTS_FILE).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,28 +1,28 @@
-"""The two adversaries of encoder and decoder: discriminator and critic."""
+"""The adversaries of encoder and decoder: discriminator and critic."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaegan.model.config import KERNEL, PADDING, STRIDE, ModelConfig
+from vaegan.model.config import KERNEL, PADDING, STRIDE, ModelStructure
 
-FEATURES = 128  # of an image, that the discriminator tells identities by
+FEATURES = 128  # units of the discriminator's last hidden layer
 
 
 class Discriminator(nn.Module):
-    """Logit that an image (B, C, H, W) is a real picture of the identity given, (B,).
+    """Computes the logit that an image (B, C, H, W) is real and shows a given identity, (B,).
 
-    Three convolutions of filter size 5 and stride 2; the identity enters by projection,
-    logit = v . h(x) + e . h(x), as in Miyato & Koyama (2018, arXiv 1802.05637), there with a
-    vector e_y learned for each class. It has no batch normalisation: a batch holds real or
-    drawn images of many identities, and statistics shared by them would leak from one to another.
+    Three convolutions of filter size 5 and stride 2, then a projection of the identity: logit =
+    v . h(x) + e . h(x). In Miyato & Koyama (2018, arXiv 1802.05637), e is learned per class.
+    There is no batch normalisation: a batch holds real or generated images of many identities,
+    and its statistics would carry information from one image to another.
 
     Args:
-        config: Of the model whose images it judges.
-        by_example: Whether an identity is given by an image that shows it, e = W h(image), in
-            place of a class: then no class need be known.
+        config: Structure of the model.
+        by_example: If true, an identity is given by an image that shows it, e = W h(image), and
+            no class has to be known.
     """
 
-    def __init__(self, config: ModelConfig, by_example: bool = False) -> None:
+    def __init__(self, config: ModelStructure, by_example: bool = False) -> None:
         super().__init__()
         self.by_example = by_example
         layers: list[nn.Module] = []
@@ -43,39 +43,39 @@ class Discriminator(nn.Module):
         nn.init.zeros_(self.identity.weight)
 
     def forward(self, images: Tensor, identities: Tensor) -> Tensor:
-        """Logits, float32 (B,), of images in [0, 1].
+        """Returns logits, float32 (B,), of images in [0, 1].
 
         Args:
             images: float32 (B, C, H, W).
             identities: Labels, int64 (B,), or images that show them, (B, C, H, W).
         """
-        shown = self.features(identities) if self.by_example else identities
-        return self.verdict(self.features(images), shown)
+        identity = self.features(identities) if self.by_example else identities
+        return self.logits(self.features(images), identity)
 
     def features(self, images: Tensor) -> Tensor:
-        """h(x), (B, 128), the same whatever identity is asked after."""
+        """Returns h(x), (B, 128), which does not depend on the identity."""
         return self.trunk(images)
 
-    def verdict(self, features: Tensor, shown: Tensor) -> Tensor:
-        """Logits, float32 (B,), of :meth:`features`.
+    def logits(self, features: Tensor, identity: Tensor) -> Tensor:
+        """Returns logits, float32 (B,), of :meth:`features`.
 
         Args:
             features: (B, 128).
-            shown: Labels, int64 (B,), or :meth:`features` of images that show the identities.
+            identity: Labels, int64 (B,), or :meth:`features` of images that show the identities.
         """
         logits = self.real(features).squeeze(1).float()
-        return logits + (features.float() * self.identity(shown).float()).sum(dim=1)
+        return logits + (features.float() * self.identity(identity).float()).sum(dim=1)
 
 
 class Critic(nn.Module):
-    """Guesses the class from an unspecified code: (B, Z) to logits (B, class_count).
+    """Predicts the class from an unspecified code: (B, Z) to logits (B, class_count).
 
-    An MLP of two hidden layers of ``width`` units on the code standardised over the batch,
-    so that a class written in small numbers is as plain to it as one in large numbers. The
-    standardisation keeps no running statistics: using the critic never changes it.
+    An MLP of two hidden layers of ``width`` units. The code is standardised over the batch, so
+    that the encoder cannot hide the class by shrinking the code. No running statistics are
+    kept, so a forward pass does not change the critic.
     """
 
-    def __init__(self, config: ModelConfig, width: int = 256) -> None:
+    def __init__(self, config: ModelStructure, width: int = 256) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(config.unspecified.dim, width),
@@ -86,6 +86,6 @@ class Critic(nn.Module):
         )
 
     def forward(self, unspecified: Tensor) -> Tensor:
-        """Class logits, float32, of a batch of at least two codes."""
+        """Returns class logits, float32, of a batch of at least two codes."""
         standardised = F.batch_norm(unspecified.float(), None, None, training=True, eps=1e-6)
         return self.layers(standardised).float()

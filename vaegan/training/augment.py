@@ -1,23 +1,23 @@
-"""One small change of style for a whole batch of images, whatever they show."""
+"""A random change of style, the same for all images of a batch."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SHEAR = 0.2  # at most, pixels per pixel
-WIDER, TALLER = 0.15, 0.10  # share of the size, at most
-THICKER, THINNER = 0.7, 0.5  # share of the way to the maximum, or minimum, of 3 x 3 pixels
+SHEAR = 0.2  # largest shear, pixels per pixel
+WIDER, TALLER = 0.15, 0.10  # largest change, as a share of the size
+THICKER, THINNER = 0.7, 0.5  # largest step towards the maximum, or minimum, of 3 x 3 pixels
 
 
 def vary_style(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Images sheared, stretched, and thickened or thinned, all by the same random amounts.
+    """Shears, stretches, and thickens or thins all images by the same random amounts.
 
     Args:
         images: float32 (N, C, H, W) in [0, 1], light on dark.
         rng: Source of the amounts, on the device of the images.
 
     Returns:
-        The same shape and range; what a digit shows stays, how it looks changes.
+        Images of the same shape and range; the identity is kept, the style changes.
     """
     shear, wider, taller, thicker = (
         2 * torch.rand(4, generator=rng, device=images.device) - 1

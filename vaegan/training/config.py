@@ -1,115 +1,114 @@
-"""Configuration of the training."""
+"""Configuration of the training: section ``train`` of the parameters."""
 
 from dataclasses import asdict, dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Interval
+
+from vaegan.bounds import Count, Device, Rate, Seed, Threads, Weight
 
 
 @dataclass(frozen=True)
 class ObjectiveWeights:
-    """The factor of each term in the loss of encoder and decoder; 0 switches a term off.
-
-    Attributes:
-        reconstruction: Squared error of an image drawn from its own codes.
-        partner: Squared error of an image drawn from its own style and the specified
-            code of another image of its class.
-        specified_kl: KL of the specified posterior from N(0, I), nats.
-        unspecified_kl: KL of the unspecified posterior from N(0, I), nats.
-        adversarial: Discriminator, on images with the style of another image.
-        adversarial_prior: Discriminator, on images with a style drawn from the prior.
-        confusion: Critic that guesses the class from the unspecified code.
-        style_cycle: Distance of a prior style from what is encoded of the image drawn from it.
-        cycle: Distance between what is encoded of two images of one prior style.
-        pair_kernel: Likeness of the styles of images of one class, beyond that of any two.
+    """Factor of each term in the loss of encoder and decoder; 0 switches the term off.
 
     Raises:
         ValueError: every weight is 0, or one is negative.
     """
 
-    reconstruction: float
-    partner: float
-    specified_kl: float
-    unspecified_kl: float
-    adversarial: float
-    adversarial_prior: float
-    confusion: float
-    style_cycle: float
-    cycle: float
-    pair_kernel: float
+    reconstruction: Weight
+    """Squared error of an image decoded from its own codes, summed over pixels."""
+    partner: Weight
+    """Squared error of an image decoded with the specified code of another image of its class."""
+    specified_kl: Weight
+    """KL divergence of the specified posterior from the prior N(0, I), nats."""
+    unspecified_kl: Weight
+    """KL divergence of the unspecified posterior from the prior N(0, I), nats."""
+    adversarial: Weight
+    """Discriminator loss of images with the style of one image and the identity of another."""
+    adversarial_prior: Weight
+    """Discriminator loss of images with a style sampled from the prior."""
+    confusion: Weight
+    """Loss against the critic, which classifies the unspecified code."""
+    style_cycle: Weight
+    """Distance of a prior style from the code of the image generated with it."""
+    cycle: Weight
+    """Distance between the styles encoded from two images generated with one prior style."""
+    pair_kernel: Weight
+    """Kernel similarity of the styles of two images of one class, beyond that of any two."""
 
     def __post_init__(self) -> None:
         values = asdict(self).values()
         if min(values) < 0 or max(values) == 0:
-            raise ValueError(f"weights must be >= 0 and one of them > 0, got {asdict(self)}")
+            raise ValueError(f"got {asdict(self)}, expected weights >= 0, one or more above 0")
 
 
 @dataclass(frozen=True)
-class TransportTraining:
-    """How a class transport is fitted.
+class TransportFitConfig:
+    """How to fit the class transport once encoder and decoder are trained."""
 
-    Attributes:
-        images: Training images, at most, whose codes it is fitted to.
-        steps: Updates, >= 1.
-        batch: Codes per update, those among them that alignment is measured on.
-        lr: Adam's step size at the start; it falls as a cosine.
-        alignment: Weight of the term that has a change of style mean one thing in all classes.
-        changes: Changes of style that it is measured on, >= 1.
-        images_per_change: Images that each of them is tried on, >= 2.
-        seed: Of weights and batches.
-        precision: ``"float32"`` or ``"bfloat16"``, in which the layers of the couplings are
-            computed while it is fitted; weights and losses stay float32.
-    """
-
-    images: int
-    steps: int
-    batch: int
-    lr: float
-    alignment: float
-    changes: int
-    images_per_change: int
-    seed: int
-    precision: str = "float32"
+    images: Annotated[int, Ge(100)]
+    """Training images, at most, whose codes it is fitted to; a stratified choice."""
+    steps: Count
+    """Updates."""
+    batch: Annotated[int, Interval(ge=2, le=1_000_000)]
+    """Codes per update, including those that alignment is measured on."""
+    lr: Rate
+    """Adam's step size at the start; it falls as a cosine."""
+    alignment: Weight
+    """Weight of the term that gives a change of style one meaning in all classes."""
+    changes: Count
+    """Changes of style that alignment is measured on."""
+    images_per_change: Annotated[int, Interval(ge=2, le=10_000)]
+    """Images that each change is applied to."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """How to train.
 
-    Attributes:
-        seed: Of every random stream.
-        steps: Updates of encoder and decoder, >= 1.
-        pairs: Pairs of images per step; the encoder sees twice as many images.
-        lr: Adam's step size of encoder and decoder at its highest.
-        discriminator_lr: That of the discriminator.
-        critic_lr: That of the critic.
-        critic_steps: Updates of the critic per step, >= 1.
-        warmup_steps: Steps over which the step sizes rise linearly from 0.
-        report_every: Steps between reports.
-        precision: ``"float32"`` or ``"bfloat16"`` (autocast; weights and losses stay float32).
-        weights: Of the terms.
-        classes_known: Whether labels are used, or only that the images of a pair are of one class.
-        mismatched: Whether the discriminator is shown real images of another identity as fakes.
-        real_target: What it should say of real images, in (0, 1].
-        transport: How to fit the class transport of a model that has one.
-
     Raises:
-        ValueError: the critic, which learns from labels, is asked for where none are known.
+        ValueError: the critic, which learns from labels, has a weight where none are known.
     """
 
-    seed: int
-    steps: int
-    pairs: int
-    lr: float
-    discriminator_lr: float
-    critic_lr: float
-    critic_steps: int
-    warmup_steps: int
-    report_every: int
-    precision: str
+    seed: Seed
+    """Seed of weights, batches and noise."""
+    steps: Count
+    """Updates of encoder and decoder; steps, not epochs, so a small data set trains as long."""
+    pairs: Annotated[int, Interval(ge=2, le=65_536)]
+    """Pairs of images of one class per step; the encoder sees twice as many images."""
+    lr: Rate
+    """Adam's peak step size of encoder and decoder; it rises linearly, then falls as a cosine."""
+    discriminator_lr: Rate
+    """Adam's peak step size of the discriminator."""
+    critic_lr: Rate
+    """Adam's peak step size of the critic."""
+    critic_steps: Annotated[int, Interval(ge=1, le=100)]
+    """Updates of the critic per step."""
+    supervision: Literal["labels", "pairs"]
+    """Knowledge about training images: their classes, or only that those of a pair share one."""
+    mismatched: bool
+    """Whether the discriminator is also shown real images of another identity as fakes."""
+    real_target: Annotated[float, Interval(gt=0.5, le=1)]
+    """The discriminator's target for real images; below 1 is one-sided label smoothing."""
+    warmup_steps: Annotated[int, Ge(0)]
+    """Steps over which the step sizes rise."""
+    report_every: Count
+    """Steps between reports; each has a point of the curves, a sample grid and a checkpoint."""
+    device: Device
+    """Device to train on; auto: CUDA if available, else the CPU."""
+    precision: Literal["auto", "float32", "bfloat16"]
+    """Precision of convolutions; auto: bfloat16 on hardware with instructions for it."""
+    threads: Threads
+    """CPU threads of the process; another number rounds differently, so there is no auto."""
     weights: ObjectiveWeights
-    classes_known: bool = True
-    mismatched: bool = True
-    real_target: float = 1.0
-    transport: TransportTraining | None = None
+    """Factor of each term of the objective."""
+    transport: TransportFitConfig
+    """How to fit the class transport."""
 
     def __post_init__(self) -> None:
-        if self.weights.confusion and not self.classes_known:
-            raise ValueError("confusion needs a critic, which learns from labels: 0 without them")
+        if self.supervision == "pairs" and self.weights.confusion:
+            raise ValueError(
+                f"got weights.confusion: {self.weights.confusion}, expected 0 with supervision: "
+                "pairs, as its critic needs labels"
+            )

@@ -1,7 +1,7 @@
-"""Work on a CUDA device that is recorded once and then repeated without Python.
+"""A training step as a CUDA graph: captured once, then replayed without Python.
 
-The kernels of a network of this size end sooner than Python starts the next ones: step by step,
-the device waits most of the time.
+The kernels of a network of this size finish sooner than Python launches the next ones. Launched
+one by one, they leave the device idle most of the time.
 """
 
 from collections.abc import Callable
@@ -9,48 +9,53 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-WARM_UP = 3  # calls before the recording: the first ones allocate workspaces and optimizer state
+WARM_UP = 3  # calls before the capture: the first ones allocate workspaces and optimizer state
 
 
-class Repeated:
-    """A function without arguments, recorded as a CUDA graph in its fourth call.
+class GraphedStep:
+    """A training step, captured as a CUDA graph in its fourth call and replayed from then on.
 
     Args:
-        function: All that it computes it computes on the device, from and into the same tensors
-            each time, without ever waiting for it.
-        rng: The generator on the device that it draws from; may be seeded anew before each call.
+        update: The step. It computes everything on the device, reads and writes the same tensors
+            in each call, and never waits for the device.
+        rng: Generator on the device, passed to the step. It may be seeded before each call.
     """
 
-    def __init__(self, function: Callable[[], dict[str, Tensor]], rng: torch.Generator) -> None:
-        self.function = function
+    def __init__(
+        self, update: Callable[[torch.Generator], dict[str, Tensor]], rng: torch.Generator
+    ) -> None:
+        self.update = update
         self.rng = rng
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        """Records anew: to be called when tensors that the function uses were replaced."""
+    def reset(self) -> None:
+        """Discards the graph; to be called when tensors that the step uses were replaced."""
         self.calls = 0
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.found: dict[str, Tensor] = {}
+        self.losses: dict[str, Tensor] = {}
 
     def __call__(self) -> dict[str, Tensor]:
-        """Computes; what it returns is overwritten by the next call."""
+        """Runs the step; the next call overwrites the tensors returned."""
         self.calls += 1
         if self.calls <= WARM_UP:
-            return self._aside()
+            return self._on_side_stream()
         if self.graph is None:
             graph = torch.cuda.CUDAGraph()
             graph.register_generator_state(self.rng)
             with torch.cuda.graph(graph):
-                self.found = self.function()
+                self.losses = self.update(self.rng)
             self.graph = graph
         self.graph.replay()
-        return self.found
+        return self.losses
 
-    def _aside(self) -> dict[str, Tensor]:
-        """On another stream: what autograd keeps of the usual one would spoil the recording."""
-        side, usual = torch.cuda.Stream(), torch.cuda.current_stream()
-        side.wait_stream(usual)
+    def _on_side_stream(self) -> dict[str, Tensor]:
+        """Runs the step on another stream.
+
+        Autograd keeps state of the default stream, which would invalidate the capture.
+        """
+        side, default = torch.cuda.Stream(), torch.cuda.current_stream()
+        side.wait_stream(default)
         with torch.cuda.stream(side):
-            found = self.function()
-        usual.wait_stream(side)
-        return found
+            losses = self.update(self.rng)
+        default.wait_stream(side)
+        return losses

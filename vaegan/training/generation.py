@@ -1,172 +1,144 @@
-"""What a training step draws, and what the discriminator says of it."""
+"""Images generated in one training step, and the discriminator's logits for them."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from vaegan.model.codes import Codes, reparameterize
-from vaegan.model.vae import DisentanglingVAE
+from vaegan.model.networks import Decoder, Encoder
 from vaegan.training.adversaries import Discriminator
-from vaegan.training.config import ObjectiveWeights
-
-Kept = TypeVar("Kept")
-ADVERSARIAL = {"swapped": "adversarial", "sampled": "adversarial_prior"}  # its term, by image
 
 
 @dataclass(frozen=True)
-class Draws:
-    """What the generator made of a batch of P pairs; kept for its adversaries' updates.
-
-    Images that no term with a weight looks at are not drawn, and None here.
+class EncodedBatch:
+    """A batch of P pairs and its codes; anchors first, then their partners in the same order.
 
     Attributes:
-        images: float32 (2P, C, H, W), anchors then partners.
+        images: float32 (2P, C, H, W) in [0, 1].
         labels: int64 (2P,).
+        other: int64 (P,), for each anchor the position of another anchor, whose identity
+            ``swapped`` and ``sampled`` images show. It is of another class if classes are known
+            and none fills more than half of the batch.
         codes: Posteriors of the images.
-        unspecified: float32 (2P, Z), one sample of each image.
-        noise: Styles from the prior, (P, Z).
-        other: int64 (P,), position among the anchors of the image whose identity ``swapped`` and
-            ``sampled`` should show.
-        identity: int64 (P,), its class; not the anchor's, as long as classes are known and none
-            fills more than half of the batch.
-        own: Images drawn from their own codes, (2P, C, H, W).
-        partner: From their own style and their partner's specified code, (2P, C, H, W).
-        swapped: Style of each anchor, identity of image ``other``, (P, C, H, W).
-        sampled: Style ``noise``, the same identities, (P, C, H, W).
-        crossed: Style ``noise``, identities of the anchors, (P, C, H, W).
+        specified: float32 (2P, S), one sample per posterior.
+        unspecified: float32 (2P, Z), one sample per posterior.
+        noise: float32 (P, Z), styles sampled from the prior.
     """
 
     images: Tensor
     labels: Tensor
+    other: Tensor
     codes: Codes
+    specified: Tensor
     unspecified: Tensor
     noise: Tensor
-    other: Tensor
-    identity: Tensor
-    own: Tensor | None = None
-    partner: Tensor | None = None
-    swapped: Tensor | None = None
-    sampled: Tensor | None = None
-    crossed: Tensor | None = None
+
+    @property
+    def pairs(self) -> int:
+        """P."""
+        return len(self.noise)
+
+    @property
+    def other_labels(self) -> Tensor:
+        """int64 (P,), the class that ``swapped`` and ``sampled`` images show."""
+        return self.labels[self.other]
 
 
-def draw(
-    model: DisentanglingVAE,
-    images: Tensor,
-    labels: Tensor,
-    other: Tensor,
-    weights: ObjectiveWeights,
-    rng: torch.Generator,
-    autocast: AbstractContextManager,
-) -> Draws:
-    """Draws all images of a step, in one pass of each network.
+# The codes, specified and unspecified, that each kind of image is decoded from. A step decodes
+# the kinds that its terms need, in this order.
+IMAGES: dict[str, Callable[[EncodedBatch], tuple[Tensor, Tensor]]] = {
+    # Each image from its own codes, 2P.
+    "own": lambda b: (b.specified, b.unspecified),
+    # Each image from its own style and its partner's identity, 2P.
+    "partner": lambda b: (b.specified.roll(b.pairs, 0), b.unspecified),
+    # Style of each anchor, identity of the other anchor, P.
+    "swapped": lambda b: (b.specified[b.other], b.unspecified[: b.pairs]),
+    # Style from the prior, identity of the other anchor, P.
+    "sampled": lambda b: (b.specified[b.other], b.noise),
+    # The same styles from the prior, identity of each anchor, P.
+    "crossed": lambda b: (b.specified[: b.pairs], b.noise),
+}
+
+
+def encode_batch(
+    encoder: Encoder, images: Tensor, labels: Tensor, other: Tensor, rng: torch.Generator
+) -> EncodedBatch:
+    """Encodes a batch and samples its codes, and styles from the prior.
 
     Args:
-        model: In training mode.
-        images: float32 (2P, C, H, W) in [0, 1], anchors then partners.
+        encoder: In training mode.
+        images: As in :class:`EncodedBatch`, like ``labels`` and ``other``.
         labels: int64 (2P,).
-        other: As :class:`Draws` has it.
-        weights: They say which images are wanted.
+        other: int64 (P,).
         rng: Source of all noise, on the device of the images.
-        autocast: Context in which the networks run.
     """
-    pairs = len(images) // 2
-    with autocast:
-        codes = model.encoder(images)
-        s = reparameterize(codes.specified, rng)
-        z = reparameterize(codes.unspecified, rng)
-        noise = torch.randn(z[:pairs].shape, generator=rng, device=images.device)
-        drawn = _drawn(model, s, z, noise, other, weights)
-    return Draws(images, labels, codes, z, noise, other, labels[other], **drawn)
+    codes = encoder(images)
+    specified = reparameterize(codes.specified, rng)
+    unspecified = reparameterize(codes.unspecified, rng)
+    shape = unspecified[: len(other)].shape
+    noise = torch.randn(shape, generator=rng, device=images.device)
+    return EncodedBatch(images, labels, other, codes, specified, unspecified, noise)
 
 
-def _drawn(
-    model: DisentanglingVAE,
-    s: Tensor,
-    z: Tensor,
-    noise: Tensor,
-    other: Tensor,
-    weights: ObjectiveWeights,
-) -> dict[str, Tensor]:
-    """The images that some term looks at, by name, in one pass of the decoder."""
-    pairs = len(noise)
-    wanted = {}
-    if weights.reconstruction:
-        wanted["own"] = s, z
-    if weights.partner:
-        wanted["partner"] = torch.cat([s[pairs:], s[:pairs]]), z
-    if weights.adversarial:
-        wanted["swapped"] = s[other], z[:pairs]
-    if weights.adversarial_prior or weights.style_cycle or weights.cycle:
-        wanted["sampled"] = s[other], noise
-    if weights.cycle:
-        wanted["crossed"] = s[:pairs], noise
-    if not wanted:
+def generate(decoder: Decoder, batch: EncodedBatch, names: Collection[str]) -> dict[str, Tensor]:
+    """Decodes images of the kinds named, in one pass of the decoder.
+
+    Args:
+        decoder: In training mode.
+        batch: The codes.
+        names: Keys of ``IMAGES``.
+
+    Returns:
+        float32 (P or 2P, C, H, W) in [0, 1] by name, in the order of ``IMAGES``.
+    """
+    codes = {name: codes_of(batch) for name, codes_of in IMAGES.items() if name in names}
+    if not codes:
         return {}
-    specified, unspecified = (torch.cat(codes) for codes in zip(*wanted.values(), strict=True))
-    sizes = [len(codes) for codes, _ in wanted.values()]
-    drawn = model.decoder(specified, unspecified).split(sizes)
-    return dict(zip(wanted, drawn, strict=True))
+    specified, unspecified = (torch.cat(parts) for parts in zip(*codes.values(), strict=True))
+    images = decoder(specified, unspecified).split([len(s) for s, _ in codes.values()])
+    return dict(zip(codes, images, strict=True))
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """What the discriminator says of a step's images: logits, float32 (P,) each.
+class DiscriminatorLogits:
+    """Logits of a step's images, float32 (P,) each.
 
     Attributes:
-        real: Partners as images of their own identity.
-        mismatched: Anchors as images of the identity of image ``other``; None where the
-            discriminator is not shown any.
-        swapped: ``Draws.swapped`` as images of that identity; None where there are none.
-        sampled: ``Draws.sampled`` likewise.
+        real: Partners, as images of their own identity.
+        mismatched: Anchors, as images of the other anchor's identity; None if the discriminator
+            is not trained on mismatched images.
+        fake: Generated images by name, as images of the other anchor's identity.
     """
 
     real: Tensor
     mismatched: Tensor | None
-    swapped: Tensor | None
-    sampled: Tensor | None
+    fake: dict[str, Tensor]
 
 
-def judge_draws(
-    discriminator: Discriminator, draws: Draws, weights: ObjectiveWeights, mismatched: bool
-) -> Verdicts | None:
-    """One pass of the discriminator, for its own update and for the generator's.
+def discriminate(
+    discriminator: Discriminator, batch: EncodedBatch, fake: dict[str, Tensor], mismatched: bool
+) -> DiscriminatorLogits:
+    """Computes the logits that the updates of discriminator and generator share.
 
-    A discriminator that knows no classes is told an identity by an image: for a partner that is
-    its anchor, for what should show the identity of image ``other`` that image's partner.
+    A discriminator by example is given an image of the identity: the anchor for a partner, the
+    other anchor's partner for all images that should show the other anchor's identity.
 
-    Returns:
-        None where no term with a weight asks the discriminator.
+    Args:
+        discriminator: One pass on the real and one on the generated images.
+        batch: The real images.
+        fake: Generated images by name, (P, C, H, W) each; at least one.
+        mismatched: Whether to compute the logits of mismatched images.
     """
-    judged = {
-        name: images
-        for name, images in (("swapped", draws.swapped), ("sampled", draws.sampled))
-        if images is not None and getattr(weights, ADVERSARIAL[name])
-    }
-    if not judged:
-        return None
-    anchors, partners = discriminator.features(draws.images).chunk(2)
-    drawn = discriminator.features(torch.cat(list(judged.values())))
-    fake = dict(zip(judged, drawn.chunk(len(judged)), strict=True))
+    anchors, partners = discriminator.features(batch.images).chunk(2)
+    features = discriminator.features(torch.cat(list(fake.values()))).chunk(len(fake))
     if discriminator.by_example:
-        own, asked = anchors, partners[draws.other]
+        own, other = anchors, partners[batch.other]
     else:
-        own, asked = draws.labels[len(anchors) :], draws.identity
-    return Verdicts(
-        discriminator.verdict(partners, own),
-        discriminator.verdict(anchors, asked) if mismatched else None,
-        *(
-            discriminator.verdict(fake[name], asked) if name in fake else None
-            for name in ("swapped", "sampled")
-        ),
+        own, other = batch.labels[batch.pairs :], batch.other_labels
+    return DiscriminatorLogits(
+        discriminator.logits(partners, own),
+        discriminator.logits(anchors, other) if mismatched else None,
+        {name: discriminator.logits(f, other) for name, f in zip(fake, features, strict=True)},
     )
-
-
-def there(value: Kept | None) -> Kept:
-    """What a term with a weight has had drawn or judged."""
-    if value is None:
-        raise AssertionError("a term with a weight looks at an image that was not drawn")
-    return value

@@ -1,6 +1,8 @@
-"""The objective of encoder and decoder: its terms, applied to what a step has drawn."""
+"""The objective of encoder and decoder: one row of ``TERMS`` per term."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,56 +12,114 @@ from vaegan.model.codes import kl_to_standard_normal
 from vaegan.model.networks import Encoder
 from vaegan.training import losses
 from vaegan.training.adversaries import Critic
-from vaegan.training.generation import Draws, Verdicts, there
+from vaegan.training.config import ObjectiveWeights
+from vaegan.training.generation import EncodedBatch
+
+Adversary = Literal["discriminator", "critic"]
 
 
-def objective_terms(
-    encoder: Encoder,
-    critic: Critic,
-    draws: Draws,
-    verdicts: Verdicts | None,
-    real_target: float,
-) -> dict[str, Callable[[], Tensor]]:
-    """Each term of ``ObjectiveWeights`` by its name, as a function that computes it.
+@dataclass(frozen=True)
+class TermInputs:
+    """Inputs of a term in one training step.
 
-    Args:
-        encoder: In training mode; used again by the terms that encode what was drawn.
-        critic: Guesses the class from a style.
-        draws: What the step has drawn.
-        verdicts: What the discriminator says of it.
-        real_target: What it is asked to say of a real image.
+    Attributes:
+        encoder: In training mode; encodes generated images again.
+        critic: Predicts the class from a style.
+        batch: Real images and their codes.
+        images: Generated images by name; see ``generation.IMAGES``.
+        logits: The discriminator's logits of generated images by name, float32 (P,) each.
+        real_target: Probability that the discriminator should assign to a real image.
     """
-    codes, images, pairs = draws.codes, draws.images, len(draws.noise)
-    mean = codes.unspecified.mean
+
+    encoder: Encoder
+    critic: Critic
+    batch: EncodedBatch
+    images: dict[str, Tensor]
+    logits: dict[str, Tensor]
+    real_target: float
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of the objective.
+
+    Attributes:
+        loss: Computes the term, a scalar.
+        needs: Names of the generated images that it uses; see ``generation.IMAGES``.
+        adversary: The player that it opposes; without such a term a player is not trained. The
+            discriminator is shown the images that the term needs, as images of the other
+            anchor's identity.
+    """
+
+    loss: Callable[[TermInputs], Tensor]
+    needs: tuple[str, ...] = ()
+    adversary: Adversary | None = None
+
+
+def _style_cycle(step: TermInputs) -> Tensor:
+    styles = encode_styles(step.encoder, step.images["sampled"])
+    return losses.style_cycle_loss(styles, step.batch.noise)
+
+
+def _cycle(step: TermInputs) -> Tensor:
+    images = torch.cat([step.images["sampled"], step.images["crossed"]])
+    # Detached: this term trains the encoder, not the decoder.
+    return losses.cycle_loss(*encode_styles(step.encoder, images.detach()).chunk(2))
+
+
+# By the names of their weights in ObjectiveWeights; summed in this order.
+TERMS: dict[str, Term] = {
+    "reconstruction": Term(
+        lambda step: losses.reconstruction_loss(step.images["own"], step.batch.images),
+        needs=("own",),
+    ),
+    "partner": Term(
+        lambda step: losses.reconstruction_loss(step.images["partner"], step.batch.images),
+        needs=("partner",),
+    ),
+    "specified_kl": Term(lambda step: kl_to_standard_normal(step.batch.codes.specified)),
+    "unspecified_kl": Term(lambda step: kl_to_standard_normal(step.batch.codes.unspecified)),
+    "adversarial": Term(
+        lambda step: losses.generator_loss(step.logits["swapped"], step.real_target),
+        needs=("swapped",),
+        adversary="discriminator",
+    ),
+    "adversarial_prior": Term(
+        lambda step: losses.generator_loss(step.logits["sampled"], step.real_target),
+        needs=("sampled",),
+        adversary="discriminator",
+    ),
+    "confusion": Term(
+        lambda step: losses.confusion_loss(step.critic(step.batch.unspecified)),
+        adversary="critic",
+    ),
+    "style_cycle": Term(_style_cycle, needs=("sampled",)),
+    "cycle": Term(_cycle, needs=("sampled", "crossed")),
+    "pair_kernel": Term(
+        lambda step: losses.pair_kernel_loss(*step.batch.codes.unspecified.mean.chunk(2))
+    ),
+}
+
+
+def active_terms(weights: ObjectiveWeights, against: Adversary | None = None) -> dict[str, Term]:
+    """Selects the terms with a weight, all or those that oppose one adversary."""
     return {
-        "reconstruction": lambda: losses.reconstruction_loss(there(draws.own), images),
-        "partner": lambda: losses.reconstruction_loss(there(draws.partner), images),
-        "specified_kl": lambda: kl_to_standard_normal(codes.specified),
-        "unspecified_kl": lambda: kl_to_standard_normal(codes.unspecified),
-        "adversarial": lambda: losses.generator_loss(there(there(verdicts).swapped), real_target),
-        "adversarial_prior": lambda: losses.generator_loss(
-            there(there(verdicts).sampled), real_target
-        ),
-        "confusion": lambda: losses.confusion_loss(critic(draws.unspecified)),
-        "style_cycle": lambda: losses.style_cycle_loss(
-            styles_of(encoder, there(draws.sampled)), draws.noise
-        ),
-        "cycle": lambda: losses.cycle_loss(
-            *styles_of(
-                # The encoder's to mend, not the decoder's.
-                encoder,
-                torch.cat([there(draws.sampled), there(draws.crossed)]).detach(),
-            ).chunk(2)
-        ),
-        "pair_kernel": lambda: losses.pair_kernel_loss(mean[:pairs], mean[pairs:]),
+        name: term
+        for name, term in TERMS.items()
+        if getattr(weights, name) and against in (None, term.adversary)
     }
 
 
-def styles_of(encoder: Encoder, images: Tensor) -> Tensor:
-    """Means of the unspecified codes of drawn images (B, C, H, W), (B, Z).
+def needed_images(weights: ObjectiveWeights, against: Adversary | None = None) -> set[str]:
+    """Names the generated images that the terms of :func:`active_terms` need."""
+    return {name for term in active_terms(weights, against).values() for name in term.needs}
 
-    They are normalised by their own statistics, but leave those of the encoder alone, which
-    are to be of real images.
+
+def encode_styles(encoder: Encoder, images: Tensor) -> Tensor:
+    """Encodes generated images (B, C, H, W) to the means of their unspecified codes, (B, Z).
+
+    Normalised by the statistics of this batch. The encoder's running statistics, which
+    describe real images, are not updated.
     """
     norms = [m for m in encoder.modules() if isinstance(m, _BatchNorm)]
     for norm in norms:

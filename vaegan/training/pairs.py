@@ -1,4 +1,4 @@
-"""Sampling of pairs of images of one class."""
+"""Sampling pairs of images of one class."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class PairBatch:
-    """Positions of P pairs of one class each, and for each pair one of another class.
+    """P pairs of images of one class, and for each pair another one.
 
     Attributes:
-        anchor: int64 (P,) positions in the data set.
-        partner: int64 (P,) positions, of the anchor's class; another image
-            wherever the class has more than one.
-        other: int64 (P,) positions *within this batch*. Each is of another class than the
-            anchor's, as long as no class fills more than half of the batch; where only pairs
-            are known, of another pair, which is of another class more often than not.
+        anchor: int64 (P,), positions in the data set.
+        partner: int64 (P,), positions in the data set, of the anchor's class; another image
+            than the anchor if the class has more than one.
+        other: int64 (P,), positions of pairs *within this batch*. If classes are known, of
+            another class than the anchor's, as long as no class fills more than half of the
+            batch. Otherwise just another pair, which is usually of another class.
     """
 
     anchor: Tensor
@@ -25,19 +25,19 @@ class PairBatch:
 
 
 class PairSampler:
-    """Draws pairs of images of one class, by index on labels that stay on the device.
+    """Samples pairs of images of one class, by index operations on the labels' device.
 
-    Anchors are uniform over images, partners uniform over the other images of the
-    anchor's class. No work is done per image in Python.
+    Anchors are uniform over images, partners uniform over the other images of the anchor's
+    class.
 
     Args:
-        labels: int64 (N,), on the device on which the positions are wanted.
+        labels: int64 (N,), on the device that the positions should be on.
         class_count: Number of classes.
-        classes_known: Whether it may be told that two images are of different classes, or only
-            that two are of one.
+        classes_known: Whether to use that pairs are of different classes. If false, only that
+            the images of a pair are of one class.
 
     Raises:
-        ValueError: there are fewer than two classes with images.
+        ValueError: fewer than two classes have images.
     """
 
     def __init__(self, labels: Tensor, class_count: int, classes_known: bool = True) -> None:
@@ -53,31 +53,31 @@ class PairSampler:
         self.rank[self.by_class] = torch.arange(len(labels), device=labels.device)
 
     def sample(self, pairs: int, rng: torch.Generator) -> PairBatch:
-        """Draws ``pairs`` pairs.
+        """Samples ``pairs`` pairs.
 
         Args:
             pairs: P, >= 1.
-            rng: Generator on the device of the labels.
+            rng: Source of randomness, on the device of the labels.
 
         Returns:
-            The positions, on the device of the labels.
+            Positions on the device of the labels.
         """
         device = self.labels.device
         anchor = torch.randint(len(self.labels), (pairs,), generator=rng, device=device)
         label = self.labels[anchor]
         size, start = self.size[label], self.start[label]
-        # A step of 1..size-1 round the ring of the class never lands on the anchor itself.
-        draw = torch.rand(pairs, generator=rng, device=device)
-        step = 1 + (draw * (size - 1)).to(torch.int64)
+        # A step of 1..size-1 around the ring of the class never lands on the anchor itself.
+        uniform = torch.rand(pairs, generator=rng, device=device)
+        step = 1 + (uniform * (size - 1)).to(torch.int64)
         partner = self.by_class[start + (self.rank[anchor] - start + step) % size]
         if self.classes_known:
-            return PairBatch(anchor, partner, self._others(label))
+            return PairBatch(anchor, partner, self._of_other_classes(label))
         return PairBatch(anchor, partner, torch.arange(pairs, device=device).roll(-1))
 
-    def _others(self, label: Tensor) -> Tensor:
-        """Pairs sorted by class and moved on by the largest class's size meet another class."""
+    def _of_other_classes(self, label: Tensor) -> Tensor:
+        """Sorts pairs by class and shifts them by the largest class's size, to another class."""
         order = torch.argsort(label, stable=True)
-        # As bincount, for which a CUDA device is waited for.
+        # Not bincount, which waits for a CUDA device.
         shift = (label[:, None] == torch.arange(self.class_count, device=label.device)).sum(0).max()
         moved = order[(torch.arange(len(label), device=label.device) + shift) % len(label)]
         other = torch.empty_like(order)

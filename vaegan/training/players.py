@@ -1,4 +1,4 @@
-"""The sides of the adversarial game, and how fast they move."""
+"""The players of the adversarial game: their parameters, optimizers and learning rates."""
 
 import math
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @dataclass
 class Player:
-    """One side of the game: the modules it owns and the optimizer that moves them, alone."""
+    """One side of the adversarial game: its modules and the optimizer of their parameters."""
 
     name: str
     modules: list[nn.Module]
@@ -22,32 +22,32 @@ class Player:
         self.optimizer = adam(self.parameters, self.lr, self.betas)
 
     def set_rate(self, scale: float) -> None:
-        """The next moves are at ``scale`` times the player's rate."""
+        """Sets the learning rate to ``scale`` times the player's ``lr``."""
         set_rate(self.optimizer, self.lr * scale)
 
     def update(self, loss: Tensor) -> None:
-        """Collects gradients of a loss and moves."""
-        self.collect(loss)
-        self.move()
+        """Backpropagates a loss and takes an optimizer step."""
+        self.backward(loss)
+        self.step()
 
-    def collect(self, loss: Tensor, keep_graph: bool = False) -> None:
-        """Backpropagates into the player's own parameters and no others.
+    def backward(self, loss: Tensor, keep_graph: bool = False) -> None:
+        """Computes gradients of the player's own parameters and of no others.
 
-        So a loss that runs through an adversary leaves no gradients there.
+        A loss that runs through an adversary leaves no gradients there.
 
         Args:
             loss: Scalar.
-            keep_graph: Whether another loss is still to be backpropagated through the same pass.
+            keep_graph: Whether another loss will be backpropagated through the same pass.
         """
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward(inputs=self.parameters, retain_graph=keep_graph)
 
-    def move(self) -> None:
-        """One optimizer step along what was collected."""
+    def step(self) -> None:
+        """Takes an optimizer step along the gradients of :meth:`backward`."""
         self.optimizer.step()
 
     def state(self) -> dict[str, Tensor]:
-        """Weights, buffers and moments, flat."""
+        """Returns weights, buffers and optimizer moments by flat names."""
         tensors = {
             f"module/{index}/{key}": value
             for index, module in enumerate(self.modules)
@@ -58,19 +58,19 @@ class Player:
         return tensors
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Goes on from what :meth:`state` gave.
+        """Restores a state that :meth:`state` returned.
 
         Raises:
             KeyError, RuntimeError: the state is of another structure.
         """
         for index, module in enumerate(self.modules):
-            module.load_state_dict(below(state, f"module/{index}/"))
+            module.load_state_dict(strip_prefix(state, f"module/{index}/"))
         optimizer = self.optimizer.state_dict()
-        # The fused optimizer goes through memory: moments must lie as their parameter does.
+        # The fused optimizer expects moments in the memory layout of their parameter.
         optimizer["state"] = {
             index: {
-                key: _laid_out_as(parameter, value)
-                for key, value in below(state, f"optimizer/{index}/").items()
+                key: _in_layout_of(parameter, value)
+                for key, value in strip_prefix(state, f"optimizer/{index}/").items()
             }
             for index, parameter in enumerate(self.parameters)
         }
@@ -80,16 +80,16 @@ class Player:
 def adam(
     parameters: list[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999)
 ) -> torch.optim.Adam:
-    """Adam as all training here uses it: fused, and on a CUDA device fit to be recorded."""
+    """Creates a fused Adam; on a CUDA device one that can be captured in a graph."""
     device = parameters[0].device
-    recorded = device.type == "cuda"
-    # What changes from step to step has to lie on the device for that.
-    rate = torch.tensor(lr, device=device) if recorded else lr
-    return torch.optim.Adam(parameters, lr=rate, betas=betas, fused=True, capturable=recorded)
+    captured = device.type == "cuda"
+    # A value that changes between replays of a graph has to be on the device.
+    rate = torch.tensor(lr, device=device) if captured else lr
+    return torch.optim.Adam(parameters, lr=rate, betas=betas, fused=True, capturable=captured)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Sets the step size of an optimizer of :func:`adam`."""
+    """Sets the learning rate of an optimizer of :func:`adam`."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(lr)
@@ -97,20 +97,20 @@ def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
             group["lr"] = lr
 
 
-def below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The entries of a flat state whose names begin with a prefix, without it."""
+def strip_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Selects the entries of a flat state whose names start with a prefix, and removes it."""
     return {
         key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
     }
 
 
-def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+def _in_layout_of(parameter: Tensor, value: Tensor) -> Tensor:
     same = value.shape == parameter.shape
     return torch.empty_like(parameter, requires_grad=False).copy_(value) if same else value
 
 
 def learning_rate_scale(step: int, steps: int, warmup_steps: int) -> float:
-    """Linear rise over ``warmup_steps``, then half a cosine down to 0 at ``steps``; in [0, 1]."""
+    """Returns a factor in [0, 1]: linear warm-up, then half a cosine down to 0 at ``steps``."""
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     done = (step - warmup_steps) / max(1, steps - warmup_steps)

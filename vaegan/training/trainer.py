@@ -1,40 +1,42 @@
-"""Adversarial training: one update per player, the loop, and the state to go on from.
+"""Adversarial training: one update per player and step, reports, and the state to resume from."""
 
-Knows no tracker and no file: it yields a report every so many steps.
-"""
-
-import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from vaegan.data import LabelledImages, as_tensor, to_unit_range
-from vaegan.devices import to_channels_last
-from vaegan.model.config import ModelConfig
+from vaegan.devices import resolve_device, resolve_precision, to_channels_last
+from vaegan.model.config import ModelConfig, ModelStructure
 from vaegan.model.vae import DisentanglingVAE
 from vaegan.rng import derive_seed
 from vaegan.training import losses
 from vaegan.training.adversaries import Critic, Discriminator
 from vaegan.training.config import TrainingConfig
-from vaegan.training.cuda_graph import Repeated
-from vaegan.training.generation import Draws, Verdicts, draw, judge_draws
-from vaegan.training.objective import objective_terms
+from vaegan.training.generation import (
+    DiscriminatorLogits,
+    EncodedBatch,
+    discriminate,
+    encode_batch,
+    generate,
+)
+from vaegan.training.loop import TrainingLoop, autocast
+from vaegan.training.objective import TermInputs, active_terms, needed_images
 from vaegan.training.pairs import PairSampler
-from vaegan.training.players import Player, below, learning_rate_scale
+from vaegan.training.players import Player, learning_rate_scale, strip_prefix
 from vaegan.training.transport_fit import fit_to_images
 
 
 @dataclass(frozen=True)
 class Report:
-    """What happened since the last report.
+    """Metrics of the steps since the last report.
 
     Attributes:
         step: Steps done so far.
-        metrics: By name, the mean over the interval of each loss and accuracy; ``lr``, the
-            generator's at the last step; ``images_per_second``, those that were encoded.
+        metrics: The mean over these steps of each loss and accuracy; ``lr``, the generator's
+            learning rate at the last step; ``images_per_second``, encoded images.
     """
 
     step: int
@@ -42,17 +44,21 @@ class Report:
 
 
 class Trainer:
-    """The game between encoder-decoder, discriminator and critic.
+    """Trains encoder and decoder against a discriminator and a critic.
 
     Args:
-        model_config: Structure of the model.
-        config: How to train.
-        data: Training images; copied whole to a CUDA device as uint8, used where they are on the
-            CPU.
-        device: Where to train.
+        model_config: Structure of the model, except for the images' shape and number of classes.
+        config: How to train. ``threads`` concerns the process, see
+            :func:`vaegan.devices.configure_torch`.
+        data: Training images; on a CUDA device all are copied there as uint8, on the CPU they
+            are used in place.
+
+    Attributes:
+        device: The device that ``config.device`` stands for on this machine.
+        precision: The precision that ``config.precision`` stands for on this machine.
 
     Raises:
-        ValueError: the images are not of the model's shape, or show fewer than two classes.
+        ValueError: the images are of fewer than two classes, or there is no such device.
     """
 
     def __init__(
@@ -60,24 +66,22 @@ class Trainer:
         model_config: ModelConfig,
         config: TrainingConfig,
         data: LabelledImages,
-        device: str | torch.device = "cpu",
     ) -> None:
-        if data.image_shape != model_config.image_shape:
-            raise ValueError(
-                f"images are {data.image_shape}, the model wants {model_config.image_shape}"
-            )
         self.config = config
-        self.device = torch.device(device)
+        self.device = resolve_device(config.device)
+        self.precision = resolve_precision(config.precision, self.device)
+        structure = ModelStructure.of(model_config, data.image_shape, data.class_count)
+        labelled = config.supervision == "labels"
         self.images = as_tensor(data.images, self.device)
         self.labels = as_tensor(data.labels, self.device)
-        self.sampler = PairSampler(self.labels, data.class_count, config.classes_known)
-        with torch.random.fork_rng():  # initial weights are keyed too, and torch's own stream kept
+        self.sampler = PairSampler(self.labels, data.class_count, labelled)
+        with torch.random.fork_rng():  # keyed initial weights; torch's global stream is kept
             torch.manual_seed(derive_seed(config.seed, "weights"))
-            self.model = DisentanglingVAE(model_config)
-            self.discriminator = Discriminator(model_config, by_example=not config.classes_known)
-            self.critic = Critic(model_config)
+            self.model = DisentanglingVAE(structure)
+            self.discriminator = Discriminator(structure, by_example=not labelled)
+            self.critic = Critic(structure)
         self.players: dict[str, Player] = {}
-        # The transport is no part of the game: it is fitted when that is over.
+        # Without the transport, which is fitted after the adversarial training.
         generator: list[nn.Module] = [self.model.encoder, self.model.decoder]
         to_channels_last(self.model.to(self.device)).train()
         sides: dict[str, tuple[list[nn.Module], float, tuple[float, float]]] = {
@@ -89,160 +93,150 @@ class Trainer:
             for module in modules:
                 to_channels_last(module.to(self.device)).train()
             self.players[name] = Player(name, modules, lr, betas)
-        self.step = 0
-        self.rng = torch.Generator(device=self.device)
-        self.repeated = Repeated(self._update, self.rng) if self.device.type == "cuda" else None
+        self.loop = TrainingLoop(self._update, self._set_rates, self.device, config.seed, "batch")
+
+    @property
+    def step(self) -> int:
+        """Steps done so far."""
+        return self.loop.step
 
     def run(self) -> Iterator[Report]:
-        """Trains to the end, from wherever the state is, and yields every ``report_every`` steps.
+        """Trains from the present step to the last, and yields every ``report_every`` steps.
 
         Raises:
-            FloatingPointError: a loss is not finite, with its name and step; raised at once on the
-                CPU, at the next report on a device, which computes while the loop goes on.
+            FloatingPointError: a loss is not finite; the message has its name and step. Raised
+                after that step on the CPU, at the next report on a CUDA device.
         """
-        at_once = self.device.type == "cpu"
         while self.step < self.config.steps:
-            stop = min(
-                self.config.steps,
-                self.step + self.config.report_every - self.step % self.config.report_every,
-            )
-            begun, first = time.perf_counter(), self.step
-            totals: dict[str, Tensor | float] = {}
-            kept: list[Tensor] = []
-            while self.step < stop:
-                found = self.train_step()
-                if at_once:
-                    _check_finite({name: value.item() for name, value in found.items()}, self.step)
-                else:
-                    kept.append(torch.stack(list(found.values())))
-                for name, value in found.items():
-                    totals[name] = totals.get(name, 0.0) + value
-            # The only synchronisation with a device: once per report.
-            metrics = {name: float(total) / (stop - first) for name, total in totals.items()}
-            for step, values in enumerate(kept, start=first + 1):
-                _check_finite(dict(zip(found, values.tolist(), strict=True)), step)
+            every = self.config.report_every
+            count = min(self.config.steps - self.step, every - self.step % every)
+            begun = time.perf_counter()
+            names, values = self.loop.run(count)
+            totals = sum(values[1:], values[0]).tolist()  # waits for the device
             seconds = time.perf_counter() - begun
-            metrics["lr"] = self.config.lr * self._scale(stop - 1)
-            metrics["images_per_second"] = 2 * self.config.pairs * (stop - first) / seconds
+            metrics = {name: total / count for name, total in zip(names, totals, strict=True)}
+            metrics["lr"] = self.config.lr * self._scale(self.step - 1)
+            metrics["images_per_second"] = 2 * self.config.pairs * count / seconds
             yield Report(self.step, metrics)
 
     def train_step(self) -> dict[str, Tensor]:
-        """One update of each player; returns each loss as a detached scalar on the device.
+        """Updates each player once; returns each loss as a detached scalar on the device.
 
         On a CUDA device the next step overwrites them.
         """
-        self._seed()
-        for player in self.players.values():
-            player.set_rate(self._scale(self.step))
-        self.step += 1
-        return self._update() if self.repeated is None else self.repeated()
+        return self.loop.advance()
 
-    def _update(self) -> dict[str, Tensor]:
-        """What a step computes: as nothing here depends on its number, it can be recorded."""
-        draws = self._draw()
-        verdicts = self._verdicts(draws)
-        generator, terms = self._generator_loss(draws, verdicts)
-        # Both losses hang on one pass of the discriminator, so neither player may move
-        # before both have their gradients.
-        self.players["generator"].collect(generator, keep_graph=verdicts is not None)
-        if verdicts is not None:
-            discriminator, discriminator_terms = self._discriminator_loss(verdicts)
-            self.players["discriminator"].collect(discriminator)
+    def _update(self, rng: torch.Generator) -> dict[str, Tensor]:
+        """Runs one training step, without host-side state, so that it can be captured."""
+        batch, images = self._generate(rng)
+        logits = self._discriminate(batch, images)
+        generator, terms = self._generator_loss(batch, images, logits)
+        # Both losses share one pass of the discriminator, so both players get their
+        # gradients before either takes a step.
+        self.players["generator"].backward(generator, keep_graph=logits is not None)
+        if logits is not None:
+            discriminator, discriminator_terms = self._discriminator_loss(logits)
+            self.players["discriminator"].backward(discriminator)
             terms |= discriminator_terms
-        self.players["generator"].move()
-        if verdicts is not None:
-            self.players["discriminator"].move()
-        if self.config.weights.confusion:
-            terms |= self._update_critic(draws)
+        self.players["generator"].step()
+        if logits is not None:
+            self.players["discriminator"].step()
+        if active_terms(self.config.weights, against="critic"):
+            terms |= self._update_critic(batch)
         return {name: value.detach() for name, value in terms.items()}
 
     def _scale(self, step: int) -> float:
         return learning_rate_scale(step, self.config.steps, self.config.warmup_steps)
 
+    def _set_rates(self, step: int) -> None:
+        for player in self.players.values():
+            player.set_rate(self._scale(step))
+
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"
-        )
+        return autocast(self.device, self.precision)
 
-    def draw(self) -> Draws:
-        """What the next step will draw, gradients and all; no player moves."""
-        self._seed()
-        return self._draw()
-
-    def _seed(self) -> None:
-        self.rng.manual_seed(derive_seed(self.config.seed, "batch", self.step))
-
-    def _draw(self) -> Draws:
-        """Takes a batch and draws all its images, in one pass of each network."""
-        config, rng = self.config, self.rng
-        batch = self.sampler.sample(config.pairs, rng)
-        positions = torch.cat([batch.anchor, batch.partner])
-        images = to_unit_range(self.images[positions]).contiguous(memory_format=torch.channels_last)
-        labels = self.labels[positions]
-        return draw(self.model, images, labels, batch.other, config.weights, rng, self._autocast())
-
-    def _verdicts(self, draws: Draws) -> Verdicts | None:
+    def _generate(self, rng: torch.Generator) -> tuple[EncodedBatch, dict[str, Tensor]]:
+        """Samples and encodes a batch, and generates the images that the objective needs."""
+        pairs = self.sampler.sample(self.config.pairs, rng)
+        rows = torch.cat([pairs.anchor, pairs.partner])
+        images = to_unit_range(self.images[rows]).contiguous(memory_format=torch.channels_last)
+        labels, names = self.labels[rows], needed_images(self.config.weights)
         with self._autocast():
-            return judge_draws(
-                self.discriminator, draws, self.config.weights, self.config.mismatched
-            )
+            batch = encode_batch(self.model.encoder, images, labels, pairs.other, rng)
+            return batch, generate(self.model.decoder, batch, names)
+
+    def _discriminate(
+        self, batch: EncodedBatch, images: dict[str, Tensor]
+    ) -> DiscriminatorLogits | None:
+        """Computes the discriminator's logits; None if no term opposes the discriminator."""
+        names = needed_images(self.config.weights, against="discriminator")
+        fake = {name: generated for name, generated in images.items() if name in names}
+        if not fake:
+            return None
+        with self._autocast():
+            return discriminate(self.discriminator, batch, fake, self.config.mismatched)
 
     def _generator_loss(
-        self, draws: Draws, verdicts: Verdicts | None
+        self, batch: EncodedBatch, images: dict[str, Tensor], logits: DiscriminatorLogits | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Encoder and decoder's loss, and those of its terms that have a weight."""
-        terms = objective_terms(
-            self.model.encoder, self.critic, draws, verdicts, self.config.real_target
+        """Computes the loss of encoder and decoder, and each of its terms that has a weight."""
+        fake = {} if logits is None else logits.fake
+        inputs = TermInputs(
+            self.model.encoder, self.critic, batch, images, fake, self.config.real_target
         )
         total, found = torch.zeros((), device=self.device), {}
-        for name, factor in asdict(self.config.weights).items():
-            if factor:
-                with self._autocast():
-                    found[f"{name}_loss"] = terms[name]()
-                total = total + factor * found[f"{name}_loss"]
+        for name, term in active_terms(self.config.weights).items():
+            with self._autocast():
+                loss = term.loss(inputs)
+            total = total + getattr(self.config.weights, name) * loss
+            found[f"{name}_loss"] = loss
         return total, found | {"generator_loss": total}
 
-    def _discriminator_loss(self, verdicts: Verdicts) -> tuple[Tensor, dict[str, Tensor]]:
-        """Real images of an identity against drawn ones, and against real ones of another.
+    def _discriminator_loss(self, logits: DiscriminatorLogits) -> tuple[Tensor, dict[str, Tensor]]:
+        """Computes the loss on real images, against generated and mismatched ones.
 
-        The latter are the mismatched pairs of Reed et al. (2016, arXiv 1605.05396): without
-        them it learns what is sharp before it learns what shows the right class.
+        Mismatched images are real ones of another identity (Reed et al., 2016, arXiv
+        1605.05396). Without them the discriminator learns what is sharp before it learns
+        which class an image shows.
         """
-        real = verdicts.real
-        fakes = (verdicts.swapped, verdicts.sampled, verdicts.mismatched)
-        fake = torch.cat([logits for logits in fakes if logits is not None])
+        real, fakes = logits.real, list(logits.fake.values())
+        fake = torch.cat(fakes if logits.mismatched is None else [*fakes, logits.mismatched])
         loss = losses.discriminator_loss(real, fake, self.config.real_target)
         correct = 0.5 * (real > 0).float().mean() + 0.5 * (fake < 0).float().mean()
         return loss, {"discriminator_loss": loss, "discriminator_accuracy": correct}
 
-    def _update_critic(self, draws: Draws) -> dict[str, Tensor]:
-        """The class of each image from a sample of its style, kept constant."""
-        codes = draws.unspecified.detach()
+    def _update_critic(self, batch: EncodedBatch) -> dict[str, Tensor]:
+        """Trains the critic on samples of the styles, which get no gradient."""
+        codes = batch.unspecified.detach()
         for _ in range(self.config.critic_steps):
             with self._autocast():
                 logits = self.critic(codes)
-            loss = losses.critic_loss(logits, draws.labels)
+            loss = losses.critic_loss(logits, batch.labels)
             self.players["critic"].update(loss)
-        correct = (logits.argmax(dim=1) == draws.labels).float().mean()
+        correct = (logits.argmax(dim=1) == batch.labels).float().mean()
         return {"critic_loss": loss, "critic_accuracy": correct}
 
-    def finish(self) -> dict[str, float]:
+    def fit_transport(self) -> dict[str, float]:
         """Fits the class transport to the trained model, if it has one; returns its losses.
 
-        See :func:`vaegan.transport_fit.fit_to_images`; it may be done again, to the same bits.
+        See :func:`vaegan.training.transport_fit.fit_to_images`; repeating it gives the same bits.
         """
-        if self.model.transport is None or self.config.transport is None:
+        if self.model.transport is None:
             return {}
         self.model.eval()
-        labels = self.labels if self.config.classes_known else None
-        found = fit_to_images(self.model, self.images, labels, self.config.transport)
+        config = self.config
+        labels = self.labels if config.supervision == "labels" else None
+        fitted = fit_to_images(
+            self.model, self.images, labels, config.transport, config.seed, self.precision
+        )
         self.model.train()
-        return found
+        return fitted
 
     def state(self) -> dict[str, Tensor]:
-        """All that the rest of the training depends on, flat: weights, moments, step.
+        """Returns what the rest of the training depends on: weights, moments, step.
 
-        Random streams need no state: each step's is keyed by its number.
+        On the CPU the tensors may share memory with the trainer's. Random streams need no state,
+        because they are keyed by the step.
         """
         tensors = {"step": torch.tensor(self.step)}
         for name, player in self.players.items():
@@ -250,20 +244,11 @@ class Trainer:
         return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Goes on from what :meth:`state` gave, under the same configurations and data.
+        """Restores a state that :meth:`state` returned, under the same configurations and data.
 
         Raises:
             KeyError, RuntimeError: the state is of another structure.
         """
         for name, player in self.players.items():
-            player.restore(below(state, f"{name}/"))
-        self.step = int(state["step"])
-        if self.repeated is not None:
-            self.repeated.forget()
-
-
-def _check_finite(values: dict[str, float], step: int) -> None:
-    """Raises FloatingPointError for the first value that is not; terms come before their sum."""
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise FloatingPointError(f"{name} is {value} at step {step}")
+            player.restore(strip_prefix(state, f"{name}/"))
+        self.loop.resume(int(state["step"]))

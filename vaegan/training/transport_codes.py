@@ -1,27 +1,28 @@
-"""The codes that a class transport is fitted to, as a trained encoder gives them."""
+"""Codes that a class transport is fitted to: of training images, and of changed ones."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vaegan.data import to_unit_range
+from vaegan.data import stratified_subset, to_unit_range
 from vaegan.model.networks import Encoder
-from vaegan.rng import derive_seed
+from vaegan.rng import derive_seed, numpy_rng, torch_rng
 from vaegan.training.augment import vary_style
+from vaegan.training.config import TransportFitConfig
 
-ENCODED_AT_ONCE = 1000
-CLUSTERINGS = 10  # random starts of k-means, of which the best counts
+ENCODE_BATCH = 1000  # images
+CLUSTERINGS = 10  # random starts of k-means; the best one is used
 
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """What a transport is fitted to: codes as the encoder gives them.
+    """Codes of N images, without a class transport.
 
     Attributes:
         specified: Means, float32 (N, S).
         unspecified: Means, float32 (N, Z).
-        std: Deviation of the unspecified posterior in each dimension, (Z,), in [0, 1).
+        std: Standard deviation of the unspecified posterior in each dimension, (Z,), in [0, 1).
         labels: int64 (N,), classes or clusters.
     """
 
@@ -33,10 +34,10 @@ class EncodedImages:
 
 @dataclass(frozen=True)
 class ChangedCodes:
-    """Codes of images after changes of style, G changes of M images each.
+    """Codes of images after changes of style: G changes of M images each.
 
     Attributes:
-        rows: int64 (G, M), which images were changed.
+        rows: int64 (G, M), the images that were changed, as rows of :class:`EncodedImages`.
         codes: float32 (G, M, Z), the unspecified means of the changed images.
     """
 
@@ -44,30 +45,76 @@ class ChangedCodes:
     codes: Tensor
 
 
+def encode_images(
+    encoder: Encoder,
+    images: Tensor,
+    labels: Tensor | None,
+    class_count: int,
+    config: TransportFitConfig,
+    seed: int,
+) -> tuple[EncodedImages, ChangedCodes]:
+    """Encodes a subset of the training images, and random changes of style of some of them.
+
+    Args:
+        encoder: In eval mode.
+        images: uint8 (N, C, H, W), on the encoder's device.
+        labels: int64 (N,) on the same device; None to use clusters of the specified codes.
+        class_count: Number of classes or clusters.
+        config: Numbers of images and changes.
+        seed: Seed of the choices and of the clusters.
+    """
+    device = images.device
+    choice = numpy_rng(seed, "transport-images")
+    # Without labels all images count as one class, so the subset is a random one.
+    strata = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels.cpu()
+    rows = torch.from_numpy(stratified_subset(strata.numpy(), config.images, choice)).to(device)
+    # Allocated before any image is encoded: small results kept between the large buffers of
+    # successive batches would fragment the heap and grow it by hundreds of megabytes.
+    dims = encoder.config.specified.dim, encoder.config.unspecified.dim
+    specified, unspecified = (torch.empty(len(rows), dim, device=device) for dim in dims)
+    for chunk in torch.arange(len(rows), device=device).split(ENCODE_BATCH):
+        specified[chunk], unspecified[chunk] = encode_means(encoder, images[rows[chunk]])
+    rng = torch_rng(seed, "changes", 0, device)
+    size = config.changes, config.images_per_change
+    changed_rows = torch.randint(len(rows), size, generator=rng, device=device)
+    changed = torch.empty(*size, dims[1], device=device)
+    for codes, picked in zip(changed, changed_rows, strict=True):
+        codes.copy_(encode_means(encoder, images[rows[picked]], rng)[1])
+    classes = cluster(specified, class_count, seed) if labels is None else labels[rows]
+    encoded = EncodedImages(specified, unspecified, mean_style_std(encoder, images), classes)
+    return encoded, ChangedCodes(changed_rows, changed)
+
+
 @torch.no_grad()
 def encode_means(
     encoder: Encoder, images: Tensor, change: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Means of both codes of uint8 images, after a change of style if one is asked for."""
-    real = to_unit_range(images)
-    real = real if change is None else vary_style(real, change)
-    codes = encoder(real.contiguous(memory_format=torch.channels_last))
+    """Encodes uint8 images as the means of both codes.
+
+    Args:
+        encoder: In eval mode.
+        images: uint8 (B, C, H, W).
+        change: If given, the images first get one random change of style from this generator.
+    """
+    unit = to_unit_range(images)
+    unit = unit if change is None else vary_style(unit, change)
+    codes = encoder(unit.contiguous(memory_format=torch.channels_last))
     return codes.specified.mean, codes.unspecified.mean
 
 
 @torch.no_grad()
-def style_std(encoder: Encoder, images: Tensor) -> Tensor:
-    """Deviation of the unspecified posterior in each dimension, (Z,), averaged over images."""
-    return encoder(to_unit_range(images[:ENCODED_AT_ONCE])).unspecified.std.mean(dim=0)
+def mean_style_std(encoder: Encoder, images: Tensor) -> Tensor:
+    """Averages the unspecified posterior's standard deviation, (Z,), over some images."""
+    return encoder(to_unit_range(images[:ENCODE_BATCH])).unspecified.std.mean(dim=0)
 
 
-def clusters(codes: Tensor, count: int, seed: int) -> Tensor:
-    """Clusters of codes (N, D) by k-means, int64 (N,) in [0, count), on the device of the codes."""
-    # Imported here: a second to start, which a training that knows its classes does not wait for.
+def cluster(codes: Tensor, count: int, seed: int) -> Tensor:
+    """Clusters codes (N, D) by k-means; returns int64 (N,) in [0, count), on their device."""
+    # Imported here, since it takes a second and a training that knows its classes skips it.
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
     model = KMeans(count, n_init=CLUSTERINGS, random_state=derive_seed(seed, "clusters") >> 32)
-    with threadpool_limits(1):  # sums of several threads come in whatever order they end
-        found = model.fit_predict(codes.cpu().numpy())
-    return torch.from_numpy(found).to(codes.device, torch.int64)
+    with threadpool_limits(1):  # several threads would add in no fixed order
+        labels = model.fit_predict(codes.cpu().numpy())
+    return torch.from_numpy(labels).to(codes.device, torch.int64)

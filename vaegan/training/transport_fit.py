@@ -1,4 +1,4 @@
-"""Fitting a class transport to a trained encoder: every class's styles to one distribution."""
+"""Fit of a class transport to a trained encoder: the styles of all classes to one distribution."""
 
 import math
 from dataclasses import dataclass
@@ -7,119 +7,95 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaegan.data import stratified_subset
 from vaegan.model.transport import ClassTransport
 from vaegan.model.vae import DisentanglingVAE
-from vaegan.rng import derive_seed, numpy_rng, torch_rng
-from vaegan.training.config import TransportTraining
-from vaegan.training.cuda_graph import Repeated
+from vaegan.rng import derive_seed
+from vaegan.training.closed_form import match_moments, regress
+from vaegan.training.config import TransportFitConfig
+from vaegan.training.loop import TrainingLoop, autocast
 from vaegan.training.players import adam, set_rate
-from vaegan.training.transport_codes import (
-    ENCODED_AT_ONCE,
-    ChangedCodes,
-    EncodedImages,
-    clusters,
-    encode_means,
-    style_std,
-)
+from vaegan.training.transport_codes import ChangedCodes, EncodedImages, encode_images
 
 CHANGES_PER_STEP = 4
-LOSSES = ("transport_loss", "alignment_loss")
-RIDGE = 1e-3  # of the regression of s on z, per code
-CLOSED_FORM = ("last_", "style_in_identity")  # parameters that no gradient moves
+CLOSED_FORM = ("last_", "style_in_identity")  # parameters without gradient steps
 
 
 def fit_to_images(
     model: DisentanglingVAE,
     images: Tensor,
     labels: Tensor | None,
-    config: TransportTraining,
+    config: TransportFitConfig,
+    seed: int,
+    precision: str = "float32",
 ) -> dict[str, float]:
-    """Fits the model's class transport to what its encoder makes of training images.
+    """Fits the model's class transport to its encoder's codes of training images.
 
-    Nothing is drawn that depends on what went before, so it may be done again, to the same bits.
+    The result depends on the arguments only; repeating the fit gives the same bits.
 
     Args:
         model: Trained, in eval mode, with a transport, which is fitted in place.
         images: uint8 (N, C, H, W), on the model's device.
-        labels: int64 (N,) there; None where classes are not known: then specified codes are
-            clustered, as many clusters as the transport has classes, and these take their place.
-        config: How.
+        labels: int64 (N,), on the same device. None if classes are not known: the specified
+            codes are clustered, into as many clusters as the transport has classes.
+        config: How to fit.
+        seed: Of weights and batches.
+        precision: ``"float32"`` or ``"bfloat16"``, of the couplings' layers; the rest is float32.
 
     Returns:
-        As :func:`fit_transport`.
+        As :func:`fit_to_codes`.
 
     Raises:
         ValueError: the model has no transport.
-        FloatingPointError: as :func:`fit_transport`.
+        FloatingPointError: as :func:`fit_to_codes`.
     """
-    transport, encoder, device = model.transport, model.encoder, images.device
-    if transport is None:
+    if model.transport is None:
         raise ValueError("the model has no class transport to fit")
-    choice = numpy_rng(config.seed, "transport-images")
-    # Without labels all images count as of one class, and the choice is just a random one.
-    strata = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels.cpu()
-    rows = torch.from_numpy(stratified_subset(strata.numpy(), config.images, choice)).to(device)
-    # Codes go where there is room for all of them: each kept as it comes would stay between the
-    # large blocks that the next images need, and the heap would grow by hundreds of megabytes.
-    dims = model.config.specified.dim, model.config.unspecified.dim
-    specified, unspecified = (torch.empty(len(rows), dim, device=device) for dim in dims)
-    for chunk in torch.arange(len(rows), device=device).split(ENCODED_AT_ONCE):
-        specified[chunk], unspecified[chunk] = encode_means(encoder, images[rows[chunk]])
-    rng = torch_rng(config.seed, "changes", 0, device)
-    size = config.changes, config.images_per_change
-    changed_rows = torch.randint(len(rows), size, generator=rng, device=device)
-    changed = torch.empty(*size, dims[1], device=device)
-    for codes, picked in zip(changed, changed_rows, strict=True):
-        codes.copy_(encode_means(encoder, images[rows[picked]], rng)[1])
-    if labels is None:
-        classes = clusters(specified, transport.class_count, config.seed)
-    else:
-        classes = labels[rows]
-    encoded = EncodedImages(specified, unspecified, style_std(encoder, images), classes)
-    return fit_transport(transport, encoded, ChangedCodes(changed_rows, changed), config)
+    codes = encode_images(model.encoder, images, labels, model.transport.class_count, config, seed)
+    return fit_to_codes(model.transport, *codes, config, seed, precision)
 
 
-def fit_transport(
+def fit_to_codes(
     transport: ClassTransport,
     encoded: EncodedImages,
     changed: ChangedCodes | None,
-    config: TransportTraining,
+    config: TransportFitConfig,
+    seed: int,
+    precision: str = "float32",
 ) -> dict[str, float]:
-    """Fits the map so that the codes of every class come from one normal distribution.
+    """Fits the transport so that the codes of every class follow one normal distribution.
 
-    Maximum likelihood, by Adam, of N(0, diag(1 - std^2)): with the posterior's noise on top
-    that is the prior N(0, I), for every class. It starts from the affine map that brings
-    mean and covariance of each class there with the least squared distance (optimal transport
-    between normal distributions), and ends with another of the kind.
+    Maximum likelihood of N(0, diag(1 - std^2)), by Adam; with the posterior's noise added, that is
+    the prior N(0, I) for every class. The fit starts from an affine map per class that matches
+    mean and covariance, and ends with another one.
 
-    Any such map may give a direction of style another meaning in each class (the reference
-    ambiguity of Szabo et al., 2018, arXiv 1711.02245). So images are changed, the same change for
-    images of all classes, and the code is asked to move alike: the term is the variance of
-    T(code of the changed image) - T(code of the image) over the images of one change, summed
-    over dimensions.
+    Any such map may give a direction of the code another meaning in each class (the reference
+    ambiguity of Szabo et al., 2018, arXiv 1711.02245). The alignment term prevents that: images of
+    all classes get the same change of style, and their codes should move alike. The term is the
+    variance of T(code of the changed image) - T(code of the image) over the images of one
+    change, summed over dimensions.
 
     Args:
         transport: Fitted in place; on the device of the codes.
         encoded: The codes.
         changed: Codes of images whose style was changed; None switches alignment off.
-        config: How.
+        config: How to fit.
+        seed: Of weights and batches.
+        precision: ``"float32"`` or ``"bfloat16"``, of the couplings' layers; the rest is float32.
 
     Returns:
-        ``transport_loss``, nats per code but for a constant, and ``alignment_loss``, both
-        averaged over the last tenth of the steps.
+        ``transport_loss``, nats per code up to a constant, and ``alignment_loss``, both averaged
+        over the last tenth of the steps, at least one.
 
     Raises:
-        FloatingPointError: the loss is not finite.
+        FloatingPointError: a loss is not finite.
     """
-    unspecified, labels = encoded.unspecified, encoded.labels
     variance = (1 - encoded.std.square()).clamp(min=1e-3)
     with torch.random.fork_rng():
-        torch.manual_seed(derive_seed(config.seed, "transport-weights"))
-        transport.reset()
-    _match_moments(transport.matrix, transport.shift, unspecified, labels, variance)
-    losses = _maximise_likelihood(transport, encoded, variance, changed, config)
-    _finish_in_closed_form(transport, encoded, variance, config.batch)
+        torch.manual_seed(derive_seed(seed, "transport-weights"))
+        transport.reset_parameters()
+    match_moments(transport.matrix, transport.shift, encoded.unspecified, encoded.labels, variance)
+    losses = _maximise_likelihood(transport, encoded, variance, changed, config, seed, precision)
+    _fit_closed_form(transport, encoded, variance, config.batch)
     return losses
 
 
@@ -128,132 +104,94 @@ def _maximise_likelihood(
     encoded: EncodedImages,
     variance: Tensor,
     changed: ChangedCodes | None,
-    config: TransportTraining,
+    config: TransportFitConfig,
+    seed: int,
+    precision: str,
 ) -> dict[str, float]:
-    """The gradient steps; returns their mean losses over the last tenth of them."""
+    """Runs the gradient steps; returns the mean losses of the last tenth of them."""
     labels, device = encoded.labels, encoded.labels.device
     fitted = [p for name, p in transport.named_parameters() if not name.startswith(CLOSED_FORM)]
     optimizer = adam(fitted, config.lr)
-    rng = torch.Generator(device)
 
-    def update() -> dict[str, Tensor]:
-        batch = _batch(encoded, changed if config.alignment else None, config.batch, rng)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            moved, log_determinant = transport.with_log_determinant(
+    def update(rng: torch.Generator) -> dict[str, Tensor]:
+        batch = _sample_batch(encoded, changed if config.alignment else None, config.batch, rng)
+        with autocast(device, precision):
+            mapped, log_determinant = transport.flow.forward(
                 encoded.unspecified[batch.rows], labels[batch.rows]
             )
-            spread = _spread(transport, moved, labels, batch)
-        loss = 0.5 * (moved.square() / variance).sum(dim=1).mean() - log_determinant.mean()
-        guess = F.cross_entropy(
-            transport.classes(encoded.specified[batch.rows]), labels[batch.rows]
-        )
+            alignment = _alignment_loss(transport, mapped, labels, batch)
+        loss = 0.5 * (mapped.square() / variance).sum(dim=1).mean() - log_determinant.mean()
+        class_logits = transport.classes(encoded.specified[batch.rows])
+        classification = F.cross_entropy(class_logits, labels[batch.rows])
         optimizer.zero_grad(set_to_none=True)
-        (loss + config.alignment * spread + guess).backward()
+        (loss + config.alignment * alignment + classification).backward()
         optimizer.step()
-        return {"losses": torch.stack([loss, spread]).detach()}
+        return {"transport_loss": loss.detach(), "alignment_loss": alignment.detach()}
 
-    repeated = Repeated(update, rng) if device.type == "cuda" else update
-    history: list[Tensor] = []
-    for step in range(config.steps):
-        rng.manual_seed(derive_seed(config.seed, "transport-batch", step))
+    def set_rates(step: int) -> None:
         set_rate(optimizer, config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
-        found = repeated()["losses"]
-        history.append(found.clone())
-        if device.type == "cpu":  # elsewhere asking is waiting
-            _check_finite(found, step + 1)
-    for step, found in enumerate(torch.stack(history).cpu(), start=1):
-        _check_finite(found, step)
-    last = torch.stack(history[math.ceil(0.9 * config.steps) :])
-    return dict(zip(LOSSES, last.mean(dim=0).tolist(), strict=True))
 
-
-def _check_finite(losses: Tensor, step: int) -> None:
-    for name, value in zip(LOSSES, losses.tolist(), strict=True):
-        if not math.isfinite(value):
-            raise FloatingPointError(f"{name} is {value} at step {step} of the transport's fit")
+    loop = TrainingLoop(
+        update, set_rates, device, seed, "transport-batch", " of the transport's fit"
+    )
+    names, losses = loop.run(config.steps)
+    first = min(math.ceil(0.9 * config.steps), config.steps - 1)  # at least one step counts
+    last = losses[first:].mean(dim=0)
+    return dict(zip(names, last.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Which codes a step looks at: ``rows`` (B,), of which the first are those of ``changed``."""
+    """Codes of one step.
+
+    Attributes:
+        rows: int64 (B,), rows of the encoded images; those of ``changed`` come first.
+        changed: Codes after changes of style, float32 (G', M, Z); None without alignment.
+    """
 
     rows: Tensor
-    changed: Tensor | None  # (G', M, Z)
+    changed: Tensor | None
 
 
-def _batch(
+def _sample_batch(
     encoded: EncodedImages, changed: ChangedCodes | None, size: int, rng: torch.Generator
 ) -> _Batch:
-    """A few changes of style, and other codes up to the size of the batch."""
-    device = encoded.labels.device
+    """Samples a few changes of style, and other codes up to the size of the batch."""
+    labels = encoded.labels
     if changed is None:
-        return _Batch(_any(encoded, size, rng), None)
-    picked = torch.randint(len(changed.rows), (CHANGES_PER_STEP,), generator=rng, device=device)
+        return _Batch(_random_rows(labels, size, rng), None)
+    picked = _random_rows(changed.rows, CHANGES_PER_STEP, rng)
     rows = changed.rows[picked].flatten()
-    rows = torch.cat([rows, _any(encoded, max(0, size - len(rows)), rng)])
+    rows = torch.cat([rows, _random_rows(labels, max(0, size - len(rows)), rng)])
     return _Batch(rows, changed.codes[picked])
 
 
-def _any(encoded: EncodedImages, count: int, rng: torch.Generator) -> Tensor:
-    labels = encoded.labels
-    return torch.randint(len(labels), (count,), generator=rng, device=labels.device)
+def _random_rows(tensor: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """Samples ``count`` rows of a tensor, with repetition, int64 (count,)."""
+    return torch.randint(len(tensor), (count,), generator=rng, device=tensor.device)
 
 
-def _spread(transport: ClassTransport, moved: Tensor, labels: Tensor, batch: _Batch) -> Tensor:
-    """How differently the images of one change move, for the changes of a batch."""
+def _alignment_loss(
+    transport: ClassTransport, mapped: Tensor, labels: Tensor, batch: _Batch
+) -> Tensor:
+    """Computes how differently a change of style moves the codes of its images."""
     if batch.changed is None:
-        return torch.zeros((), device=moved.device)
+        return torch.zeros((), device=mapped.device)
     after = batch.changed.flatten(0, 1)
-    steps = transport(after, labels[batch.rows[: len(after)]]) - moved[: len(after)]
+    steps = transport(after, labels[batch.rows[: len(after)]]) - mapped[: len(after)]
     steps = steps.view(batch.changed.shape)
     return (steps - steps.mean(dim=1, keepdim=True)).square().sum(dim=2).mean()
 
 
 @torch.no_grad()
-def _finish_in_closed_form(
+def _fit_closed_form(
     transport: ClassTransport, encoded: EncodedImages, variance: Tensor, batch: int
 ) -> None:
-    """Takes out what is left of means and covariances, and of style in the specified code."""
+    """Fits the last affine map of ``z``, then the regression of ``s`` on the new ``z``."""
     unspecified, specified, labels = encoded.unspecified, encoded.specified, encoded.labels
     rows = torch.arange(len(labels), device=labels.device).split(batch)
-    moved = torch.cat([transport(unspecified[r], labels[r]) for r in rows])
-    _match_moments(transport.last_matrix, transport.last_shift, moved, labels, variance)
-    guessed = torch.cat([transport.identity(specified[r]) for r in rows])
-    style = torch.cat([transport(unspecified[r], guessed[r]) for r in rows])
-    _regress(transport.style_in_identity, specified, style, guessed)
-
-
-@torch.no_grad()
-def _match_moments(
-    matrices: Tensor, shifts: Tensor, codes: Tensor, labels: Tensor, variance: Tensor
-) -> None:
-    """A = C^-1/2 (C^1/2 V C^1/2)^1/2 C^-1/2 and the mean, of each class with enough codes."""
-    for label in range(len(shifts)):
-        members = codes[labels == label].double()
-        if len(members) <= codes.shape[1]:
-            continue
-        covariance = torch.cov(members.T) + 1e-5 * torch.eye(codes.shape[1], device=codes.device)
-        root = _square_root(covariance)
-        undo = torch.linalg.inv(root)
-        matrix = undo @ _square_root(root @ torch.diag(variance.double()) @ root) @ undo
-        matrices[label] = matrix.to(matrices.dtype)
-        shifts[label] = members.mean(dim=0).to(shifts.dtype)
-
-
-@torch.no_grad()
-def _regress(matrices: Tensor, specified: Tensor, style: Tensor, labels: Tensor) -> None:
-    """Least squares of class-centred ``s`` on ``z``, of each class with enough codes."""
-    for label in range(len(matrices)):
-        mine = labels == label
-        s, z = specified[mine].double(), style[mine].double()
-        if len(z) <= 10 * z.shape[1]:
-            continue
-        s, z = s - s.mean(dim=0), z - z.mean(dim=0)
-        ridge = RIDGE * len(z) * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-        matrices[label] = torch.linalg.solve(z.T @ z + ridge, z.T @ s).T.to(matrices.dtype)
-
-
-def _square_root(matrix: Tensor) -> Tensor:
-    """Of a symmetric positive definite matrix."""
-    values, vectors = torch.linalg.eigh(matrix)
-    return vectors @ torch.diag(values.clamp(min=1e-12).sqrt()) @ vectors.T
+    mapped = torch.cat([transport(unspecified[r], labels[r]) for r in rows])
+    match_moments(transport.last_matrix, transport.last_shift, mapped, labels, variance)
+    predicted = torch.cat([transport.classify(specified[r]) for r in rows])
+    style = torch.cat([transport(unspecified[r], predicted[r]) for r in rows])
+    regress(transport.style_in_identity, specified, style, predicted)

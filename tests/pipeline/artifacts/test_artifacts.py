@@ -9,7 +9,7 @@ from pipeline.artifacts.codes import CODE_ARRAYS, read_codes, write_codes
 from pipeline.artifacts.curves import read_curves, write_curves
 from pipeline.artifacts.dataset import Split, read_dataset, write_dataset
 from pipeline.artifacts.figures import write_figure
-from pipeline.artifacts.files import ArtifactError, sha256, write_array
+from pipeline.artifacts.files import ArtifactError, sha256, tree_digest, write_array
 from pipeline.artifacts.paths import SWAPS, repository
 from pipeline.artifacts.reports import read_swaps, write_swaps
 from vaegan.data import LabelledImages
@@ -18,8 +18,8 @@ from vaegan.data import LabelledImages
 def dataset(tmp_path, bars: LabelledImages) -> None:
     about = {"name": "bars", "class_names": list("abcd")}
     splits = {
-        "train": Split.of(LabelledImages(bars.images[:200], bars.labels[:200], 4)),
-        "test": Split.of(LabelledImages(bars.images[200:], bars.labels[200:], 4)),
+        "train": Split.from_images(LabelledImages(bars.images[:200], bars.labels[:200], 4)),
+        "test": Split.from_images(LabelledImages(bars.images[200:], bars.labels[200:], 4)),
     }
     write_dataset(splits, about, tmp_path)
 
@@ -64,6 +64,26 @@ def test_arrays_that_do_not_fit_together_are_refused(tmp_path, bars):
     (tmp_path / "dataset.json").write_text(json.dumps(description))
     with pytest.raises(ArtifactError, match=r"test: labels must be int64 \(56,\)"):
         read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (5, [0, 1, 2, 3, 4], r"labels must lie in \[0, 4\), got \[0, 4\]"),
+        (4, [0, 1, 2, 3, 3], "got 4 rows, expected 5"),
+        (6, [0, 1, 2, 3, 3], "expected up to 5"),
+    ],
+)
+def test_a_split_that_is_no_labelled_images_leaves_the_old_data_set(
+    tmp_path, bars, images, labels, message
+):
+    dataset(tmp_path / "d", bars)
+    before = tree_digest(tmp_path)
+    about = {"class_names": list("abcd")}
+    wrong = Split(np.array(labels), lambda: iter([bars.images[:images]]))
+    with pytest.raises(ValueError, match=message):
+        write_dataset({"train": wrong, "test": wrong}, about, tmp_path / "d")
+    assert tree_digest(tmp_path) == before
 
 
 def code_batch(first: int, count: int) -> dict[str, np.ndarray]:

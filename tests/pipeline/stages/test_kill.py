@@ -28,9 +28,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a sh
 from pipeline.artifacts import files
 synchronise = files._synchronise
 files._synchronise = lambda file: (synchronise(file), time.sleep(0.03))
+from pipeline.run import run_stage
 from pipeline.stages import train
 print("ready", flush=True)
-sys.exit(train.main())
+sys.exit(run_stage("train"))
 """
 CHANGES = {
     "model.base_channels": 2,
@@ -48,7 +49,7 @@ CHANGES = {
 
 @pytest.fixture
 def stage(workspace):
-    """A folder in which ``python -m pipeline.train`` trains something small."""
+    """A folder in which ``python -m pipeline train`` trains something small."""
     yaml = YAML()
     content = yaml.load(SHIPPED.read_text())
     for key, value in CHANGES.items():

@@ -26,23 +26,16 @@ from sklearn.datasets import load_digits
 from torchvision import datasets
 
 from pipeline.artifacts.dataset import read_dataset
-from pipeline.data.download import download
+from pipeline.data.config import PrepareConfig
+from pipeline.data.download import DownloadError, download
 from pipeline.data.sources import ArchiveError, UnavailableError, load_embedded_digits
-from pipeline.params import PrepareParams
+from pipeline.run import run_stage
 from pipeline.stages import prepare as stage
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 # Where the pipeline keeps the archives, or beside the repository.
 PLACES = (REPOSITORY / "data/raw/MNIST/raw", REPOSITORY.parent / "shared" / "mnist")
 FILES = [file for file, _ in datasets.MNIST.resources]
-
-
-@pytest.fixture(autouse=True)
-def bytecode(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where Python may write no bytecode, the children share some: they start thrice as fast."""
-    if sys.dont_write_bytecode:
-        monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "")
-        monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "bytecode"))
 
 
 @pytest.fixture(autouse=True)
@@ -151,8 +144,8 @@ def silent() -> Iterator[SilentServer]:
 
 def params(
     dataset: str = "mnist", fallback: str = "none", timeout: float = 30.0, held_out: int = 0
-) -> PrepareParams:
-    return PrepareParams(
+) -> PrepareConfig:
+    return PrepareConfig(
         dataset=dataset, fallback=fallback, download_timeout=timeout, validation_size=held_out
     )
 
@@ -310,7 +303,7 @@ def test_without_archives_mirror_and_fallback_the_error_names_all_that_is_needed
     earlier = stage.prepare(params("digits"), tmp_path / "data/raw")
     before = snapshot(tmp_path / "data")
 
-    assert stage.main() == 1
+    assert run_stage("prepare") == 1
 
     output = capfd.readouterr()
     assert output.err.count("\n") == 1
@@ -325,7 +318,7 @@ def test_without_archives_mirror_and_fallback_the_error_names_all_that_is_needed
 def test_without_archives_and_mirror_the_fallback_is_taken_loudly(tmp_path, capfd):
     write_params(tmp_path, fallback="digits")
 
-    assert stage.main() == 0
+    assert run_stage("prepare") == 0
 
     output = capfd.readouterr()
     assert output.err.startswith("WARNING:")
@@ -454,13 +447,14 @@ def test_a_mirror_that_never_answers_is_given_up_in_time_and_the_next_one_tried(
 class Sender(http.server.BaseHTTPRequestHandler):
     """Sends ``blocks`` blocks with ``pause`` seconds after each."""
 
-    blocks, block, pause = 6, bytes(64 * 1024), 0.7
+    blocks, block, pause, kind = 6, bytes(64 * 1024), 0.7, "identity"
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(self.block) * self.blocks))
+        self.send_header("Content-Encoding", self.kind)
         self.end_headers()
-        with contextlib.suppress(ConnectionError):  # the first request only asks for redirects
+        with contextlib.suppress(ConnectionError):  # given up
             for _ in range(self.blocks):
                 self.wfile.write(self.block)
                 time.sleep(self.pause)
@@ -484,35 +478,75 @@ def test_a_mirror_that_never_ends_is_given_up_before_the_disk_is_full(tmp_path, 
 
     most = 2**20
     monkeypatch.setattr("pipeline.data.download.MOST_BYTES", most)
-    with sending(Endless) as mirror:
-        why = download(mirror, {"a.gz": md5(b"")}, tmp_path, patience=5.0)
-    assert why == f"more than {most} bytes came"
-    assert (tmp_path / "a.gz").stat().st_size < 100 * most
+    with sending(Endless) as mirror, pytest.raises(DownloadError) as error:
+        download(mirror, tmp_path / "a.gz", md5(b""), timeout=5.0)
+    assert str(error.value) == f"more than {most} bytes came"
+    assert (tmp_path / "a.gz").stat().st_size <= most
+
+
+def test_a_mirror_that_sends_a_byte_now_and_then_is_given_up(tmp_path):
+    class Trickle(Sender):
+        blocks, block, pause = 10**6, b"x", 0.05
+
+    begun = time.monotonic()
+    with sending(Trickle) as mirror, pytest.raises(DownloadError, match="less than 1024 bytes per"):
+        download(mirror, tmp_path / "a.gz", md5(b""), timeout=1.0)
+    assert 1.0 < time.monotonic() - begun < 5.0
 
 
 def test_a_slow_mirror_is_not_given_up_while_bytes_come(tmp_path):
-    content, patience = Sender.block * Sender.blocks, 2.5
+    content, timeout = Sender.block * Sender.blocks, 2.5
     begun = time.monotonic()
     with sending(Sender) as mirror:
-        download(mirror, {"a.gz": md5(content)}, tmp_path, patience)
-    assert time.monotonic() - begun > Sender.blocks * Sender.pause > patience
+        download(mirror, tmp_path / "a.gz", md5(content), timeout)
+    assert time.monotonic() - begun > (Sender.blocks - 1) * Sender.pause > timeout
     assert (tmp_path / "a.gz").read_bytes() == content
 
 
-def test_a_download_ends_with_the_process_that_wanted_it(silent, tmp_path):
+def test_an_archive_arrives_as_it_is_stored_also_if_the_mirror_calls_it_compressed(tmp_path):
+    content = gzip.compress(b"images")
+
+    class Compressed(Sender):
+        blocks, block, pause, kind = 1, content, 0.0, "gzip"
+
+    with sending(Compressed) as mirror:
+        download(mirror, tmp_path / "a.gz", md5(content), timeout=5.0)
+    assert (tmp_path / "a.gz").read_bytes() == content
+
+
+def test_a_download_that_breaks_off_is_refused(tmp_path):
+    class Breaking(Sender):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"x")
+
+    with sending(Breaking) as mirror, pytest.raises(DownloadError, match="1 bytes read, 999 more"):
+        download(mirror, tmp_path / "a.gz", md5(b"x"), timeout=5.0)
+
+
+def test_ctrl_c_ends_a_download_promptly_and_leaves_nothing(silent, tmp_path):
+    write_params(tmp_path, fallback="none")
     wanted = (
-        "import sys; from pathlib import Path; from pipeline.download import download\n"
-        "download(sys.argv[1], {'a.gz': '0'}, Path(sys.argv[2]), 600)"
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from torchvision import datasets; datasets.MNIST.mirrors = [sys.argv[1]]\n"
+        "from pipeline.run import run_stage; sys.exit(run_stage('prepare'))"
     )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", wanted, address(silent.listener), str(tmp_path)], cwd=REPOSITORY
+    process = subprocess.Popen(
+        [sys.executable, "-c", wanted, address(silent.listener)],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert silent.accepted.wait(60)
 
-    os.kill(parent.pid, signal.SIGKILL)
-    parent.wait()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
 
-    assert silent.closed.wait(10)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert snapshot(tmp_path).keys() == {"params.yaml"}
 
 
 def test_archives_are_looked_for_in_the_users_repository(
@@ -525,7 +559,7 @@ def test_archives_are_looked_for_in_the_users_repository(
     monkeypatch.chdir(copy)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
 
-    assert stage.main() == 0
+    assert run_stage("prepare") == 0
 
     assert read_dataset(copy / "data/prepared").name == "mnist"
     assert not (tmp_path / "repository/data/prepared").exists()
@@ -535,7 +569,7 @@ def test_archives_are_looked_for_in_the_users_repository(
 def test_wrong_parameters_stop_the_stage_before_it_touches_anything(tmp_path, capsys):
     write_params(tmp_path, dataset="cifar")
 
-    assert stage.main() == 1
+    assert run_stage("prepare") == 1
 
     error = capsys.readouterr().err
     assert "prepare.dataset" in error
@@ -549,7 +583,7 @@ def test_an_archive_that_cannot_be_read_gives_one_line(small_archives, tmp_path,
     (folder / FILES[0]).unlink()
     (folder / FILES[0]).symlink_to("nowhere")
 
-    assert stage.main() == 1
+    assert run_stage("prepare") == 1
 
     error = capsys.readouterr().err
     assert str(folder / FILES[0]) in error

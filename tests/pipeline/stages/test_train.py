@@ -1,5 +1,6 @@
 """The stage train, in this process and with a real store."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -7,10 +8,10 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.artifacts.dataset import read_dataset
+from pipeline import run
 from pipeline.artifacts.paths import CURVES, MODEL
 from pipeline.params import Params
-from pipeline.stages.train import sample_grid, train
+from pipeline.stages.train import sample_grid
 from pipeline.tracking import store
 from vaegan.model.vae import weights_digest
 
@@ -30,41 +31,39 @@ def interrupted(monkeypatch, small: Params, step: int, reason: BaseException) ->
 
     with monkeypatch.context() as patch, pytest.raises(type(reason)):
         patch.setattr("pipeline.stages.train.sample_grid", fail)
-        train(read_dataset(), small.model, small.train)
+        run.execute("train", small)
 
 
 @pytest.mark.parametrize("reason", [KeyboardInterrupt(), OSError(28, "no space left")])
 def test_an_interrupted_training_goes_on_to_the_same_bytes_in_the_same_run(
     small, monkeypatch, reason
 ):
-    dataset = read_dataset()
-    train(dataset, small.model, small.train)
+    run.execute("train", small)
     straight = outputs()
     interrupted(monkeypatch, small, 8, reason)  # after the checkpoint of step 8
     assert outputs() == straight  # what was there is untouched by the unfinished one
     (MODEL / "weights.safetensors").unlink()
-    train(dataset, small.model, small.train)
+    run.execute("train", small)
     assert outputs() == straight
     client = MlflowClient()
     runs = client.search_runs([store.connect()])
     assert len(runs) == 2
-    for run in runs:
-        assert run.info.status == "FINISHED"
-        history = client.get_metric_history(run.info.run_id, "partner_loss")
+    for found in runs:
+        assert found.info.status == "FINISHED"
+        history = client.get_metric_history(found.info.run_id, "partner_loss")
         assert [point.step for point in history] == [4, 8, 12]
     assert not list(Path(".checkpoints").rglob("*.safetensors"))
 
 
 def test_the_run_of_a_failed_training_says_so_and_registers_nothing(small, monkeypatch):
     interrupted(monkeypatch, small, 8, OSError(28, "no space left"))
-    (run,) = mlflow.search_runs([store.connect()], output_format="list")
-    assert run.info.status == "FAILED"
-    assert "no space left" in run.data.tags["failure"]
+    (found,) = mlflow.search_runs([store.connect()], output_format="list")
+    assert found.info.status == "FAILED"
+    assert "no space left" in found.data.tags["failure"]
     assert not MlflowClient().search_model_versions("name = 'vaegan'")
 
 
 def test_other_parameters_do_not_take_up_the_checkpoint(small, monkeypatch, capsys):
     interrupted(monkeypatch, small, 12, KeyboardInterrupt())
-    other = small.train.model_copy(update={"lr": 1e-4})
-    train(read_dataset(), small.model, other)
-    assert "going on" not in capsys.readouterr().out
+    run.execute("train", replace(small, train=replace(small.train, lr=1e-4)))
+    assert "resuming" not in capsys.readouterr().out

@@ -1,29 +1,34 @@
 """Experiments side by side: what was changed, and the mean over seeds."""
 
 import json
+import re
 import shutil
-import subprocess
 from pathlib import Path
 
+import mlflow
 import numpy as np
+import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
-from pipeline.params import ParamsError, flat, load_params
-from pipeline.tools import compare
+from pipeline.params import load_params
+from pipeline.sections import flat
+from pipeline.tools import compare, presets
 from pipeline.tools.compare import (
     COLUMNS,
-    Experiment,
-    committed_params,
+    changed_params,
     interval,
-    name_of,
-    of_rows,
+    name_changes,
+    parse_like,
     record,
     recorded,
+    summarize_runs,
     table,
 )
-from pipeline.tools.presets import read
+from pipeline.tracking.store import connect
 
 ROOT = Path(__file__).parents[3]
+DEFAULT = {"train.seed": 0, "train.lr": 0.1, "model.dim": 2, "model.variational": True}
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +36,21 @@ def _in_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-def metrics(value: float) -> dict[str, float]:
-    return dict.fromkeys(COLUMNS, value)
+def rows(*entries: tuple[str, int, float]) -> pd.DataFrame:
+    """Experiments with one value for every metric: name, seed, value."""
+    return pd.DataFrame(
+        [
+            {"name": name, "seed": seed} | dict.fromkeys(COLUMNS, value)
+            for name, seed, value in entries
+        ]
+    )
+
+
+def mlflow_runs(*changes: dict) -> pd.DataFrame:
+    """MLflow's table of runs that have the default's parameters but for some changes."""
+    base = {f"params.{key}": str(value) for key, value in DEFAULT.items()}
+    base |= {"metrics.leakage/mean": 0.2, "metrics.partner_loss": 9.0, "tags.protocol": "p"}
+    return pd.DataFrame([base | change for change in changes])
 
 
 def test_an_interval_is_students_and_a_single_value_has_none():
@@ -43,46 +61,95 @@ def test_an_interval_is_students_and_a_single_value_has_none():
     assert interval([16.0, 16.0]) == "16.0 ± 0.0000"
 
 
-def test_rows_of_dvc_become_experiments_by_what_differs_from_the_default():
-    default = {"train.seed": 0, "train.lr": 0.1, "model.dim": 2, "model.variational": True}
-    base = {  # in the types that DVC gives them
-        "train.seed": 0.0,
-        "train.lr": 0.1,
-        "model.dim": 2.0,
-        "model.variational": "True",
-        "leakage/mean": 0.2,
-        "verdict": "x",
-    }
-    found = of_rows(
-        [
-            base | {"rev": "workspace", "leakage/mean": 0.9},
-            base | {"rev": "main"},
-            base | {"rev": "abc", "train.seed": 1, "leakage/mean": 0.3},
-            base | {"rev": "def", "train.lr": 0.2, "leakage/mean": 0.4},
-            base | {"rev": "ghi", "model.variational": "False", "model.dim": 3.0},
-            base | {"rev": "jkl", "State": "Running", "train.seed": 2.0},
-            base | {"rev": "mno", "State": "Failed", "train.seed": 3.0},
-            {"rev": "failed", "train.seed": 0, "train.lr": 0.3},
-        ],
-        default,
+def test_runs_become_experiments_by_what_differs_from_the_default():
+    found = summarize_runs(
+        mlflow_runs(
+            {},
+            {"params.train.seed": "1", "metrics.leakage/mean": 0.3},
+            {"params.train.lr": "0.2", "metrics.leakage/mean": 0.4},
+            {"params.model.variational": "False", "params.model.dim": "3"},
+            {"params.train.seed": "2", "metrics.leakage/mean": np.nan},  # no results
+            {"params.train.seed": None},  # not a run of this pipeline
+        ),
+        DEFAULT,
     )
-    assert [(e.name, e.seed, e.metrics["leakage/mean"]) for e in found] == [
-        ("default", 0, 0.2),
-        ("default", 1, 0.3),
-        ("train.lr=0.2", 0, 0.4),
-        ("model.dim=3, model.variational=false", 0, 0.2),
+    assert found[["name", "seed", "leakage/mean"]].values.tolist() == [
+        ["default", 0, 0.2],
+        ["default", 1, 0.3],
+        ["train.lr=0.2", 0, 0.4],
+        ["model.dim=3, model.variational=false", 0, 0.2],
     ]
+    assert set(found) == {"name", "seed", "leakage/mean"}  # points of the curves are no results
+
+
+def test_of_several_runs_of_one_set_and_seed_the_newest_counts():
+    found = summarize_runs(
+        mlflow_runs({"metrics.leakage/mean": 0.1}, {"metrics.leakage/mean": 0.9}), DEFAULT
+    )
+    assert found["leakage/mean"].tolist() == [0.1]
+
+
+def test_a_row_averages_only_runs_that_were_measured_alike(capsys):
+    found = summarize_runs(
+        mlflow_runs(
+            {},
+            {"params.train.seed": "1", "tags.protocol": "older"},
+            {"params.train.seed": "2", "tags.protocol": None},
+            {"params.train.lr": "0.2", "tags.protocol": "older"},  # in a row of its own
+        ),
+        DEFAULT,
+    )
+    assert found[["name", "seed"]].values.tolist() == [["default", 0], ["train.lr=0.2", 0]]
+    assert "note: 2 runs are left out" in capsys.readouterr().err
+
+
+def test_a_parameter_that_was_changed_after_the_training_counts_as_it_is_now():
+    run = {"params.train.seed": "0", "params.model.dim": "2", "tags.now.model.dim": "5"}
+    assert changed_params(run, DEFAULT) == {"model.dim": 5}
+    assert changed_params(run | {"tags.now.model.dim": np.nan}, DEFAULT) == {}
+
+
+def test_a_run_of_another_data_set_is_another_row_whatever_was_asked_for():
+    run = {"params.dataset": "digits", "params.prepare.dataset": "mnist"}  # a fallback
+    assert changed_params(run, {"prepare.dataset": "mnist"}) == {"prepare.dataset": "digits"}
+    assert changed_params({"params.dataset": "mnist"}, {"prepare.dataset": "mnist"}) == {}
+
+
+def test_a_run_of_an_older_version_with_other_keys_and_types_is_read():
+    old = {
+        "params.judge.seed": "0",
+        "metrics.judge/accuracy": 0.99,
+        "params.model.dim": "two",
+        "params.train.lr": None,
+    }
+    found = summarize_runs(mlflow_runs(old), DEFAULT)
+    assert found["name"].tolist() == ['model.dim="two"']
+    assert found["judge/accuracy"].tolist() == [0.99]
+
+
+@pytest.mark.parametrize(
+    ("text", "like", "value"),
+    [
+        ("False", True, False),
+        ("yes", True, "yes"),
+        ("3", 2, 3),
+        ("3.5", 2, "3.5"),
+        ("1e-05", 0.1, 1e-5),
+        ("digits", "mnist", "digits"),
+        ("None", None, None),
+        ("7", None, "7"),
+        ("[1, 2]", [1, 2], [1, 2]),
+    ],
+)
+def test_a_parameter_is_parsed_in_the_type_of_its_default(text, like, value):
+    parsed = parse_like(text, like)
+    assert parsed == value
+    assert type(parsed) is type(value)
 
 
 def test_seeds_of_one_set_of_parameters_share_a_row_and_the_default_comes_first():
     lines = table(
-        [
-            Experiment("train.lr=0.5", 0, metrics(0.7)),
-            Experiment("cycle", 0, metrics(0.6)),
-            Experiment("default", 0, metrics(0.1)),
-            Experiment("default", 1, metrics(0.3)),
-            Experiment("default", 1, metrics(0.2)),  # DVC lists the newest first: that one counts
-        ]
+        rows(("train.lr=0.5", 0, 0.7), ("cycle", 0, 0.6), ("default", 0, 0.1), ("default", 1, 0.3))
     ).splitlines()
     assert len(lines) == 5
     assert lines[2].startswith("| default | 2 | 0.2000 ± ")
@@ -91,40 +158,102 @@ def test_seeds_of_one_set_of_parameters_share_a_row_and_the_default_comes_first(
     assert {line.count("|") for line in lines} == {len(COLUMNS) + 3}
 
 
+def test_a_metric_that_no_run_has_is_an_empty_column():
+    line = table(rows(("default", 0, 0.1)).drop(columns="latent/kl")).splitlines()[2]
+    assert line.endswith("| 0.1000 |  |")
+
+
 def test_a_preset_goes_by_its_name():
-    default = flat(load_params())
-    changes = {k: v for k, v in read("cycle").items() if default[k] != v}
-    assert name_of(changes, default) == "cycle"
-    assert name_of(changes | {"train.lr": 0.5}, default) != "cycle"
-    assert name_of({}, default) == "default"
+    default, known = flat(load_params()), presets.read_all()
+    changes = {k: v for k, v in known["cycle"].items() if default[k] != v}
+    logged = {f"params.{k}": str(v) for k, v in (default | changes).items()}
+    assert changed_params(logged, default) == changes
+    assert name_changes(changes, {"cycle": changes}) == "cycle"
+    assert name_changes(changes | {"train.lr": 0.5}, {"cycle": changes}) != "cycle"
+    assert name_changes({}, {"cycle": changes}) == "default"
+    runs = pd.DataFrame([logged | {"metrics.leakage/mean": 0.2}])
+    assert summarize_runs(runs, default)["name"].tolist() == ["cycle"]
 
 
-def test_the_default_is_the_commits_also_where_the_workspace_has_an_experiment(
-    tmp_path, monkeypatch
-):
+@pytest.fixture
+def outside_git(tmp_path, monkeypatch):
+    """A copy of the parameters in a folder without git, and without a git to call."""
+    for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    with pytest.raises(ParamsError, match="git knows no commit of it"):
-        committed_params()
-    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "a"]):
-        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-        subprocess.run(["git", *identity, *command], check=True)
-    text = (tmp_path / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("steps: 4000", "steps: 7"))
-    assert load_params().train.steps == 7
-    assert committed_params()["train.steps"] == 4000
+    before = mlflow.get_tracking_uri()
+    yield tmp_path
+    mlflow.set_tracking_uri(before)
+
+
+def test_without_a_store_or_a_run_with_results_one_line_says_so(outside_git, capsys):
+    assert compare.main([]) == 1
+    assert capsys.readouterr().err == (
+        f"error: there is no tracking store {outside_git / 'mlflow.db'}; dvc repro creates it\n"
+    )
+    assert not (outside_git / "mlflow.db").exists()
+    MlflowClient().create_run(connect())
+    capsys.readouterr()
+    assert compare.main([]) == 1
+    assert capsys.readouterr().err == (
+        "error: the tracking store has no finished run with results; dvc repro makes one\n"
+    )
+
+
+def test_runs_of_a_store_are_compared_outside_of_any_git_repository(outside_git, capsys):
+    experiment, client = connect(), MlflowClient()
+    default = flat(load_params())
+    for seed, status, value in [(0, "FINISHED", 0.2), (1, "FINISHED", 0.4), (2, "FAILED", 0.9)]:
+        run = client.create_run(experiment)
+        for key, text in (default | {"train.seed": seed, "dataset": "mnist"}).items():
+            client.log_param(run.info.run_id, key, text)
+        client.log_metric(run.info.run_id, "leakage/mean", value)
+        client.log_metric(run.info.run_id, "system/memory", 1.0)
+        client.set_terminated(run.info.run_id, status)
+    assert compare.main(["--record", "runs.csv"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[2].startswith("| default | 2 | 0.3000 ± ")
+    assert sorted(recorded(Path("runs.csv"))) == ["leakage/mean", "name", "seed"]
+    assert compare.main(["--recorded", "runs.csv"]) == 0
+    assert capsys.readouterr().out == printed
 
 
 def test_what_is_recorded_comes_back_and_a_rerun_takes_its_own_place(tmp_path):
     path = tmp_path / "runs.csv"
-    record([Experiment("x=0.5", 0, {"a/b": 2.0}), Experiment("default", 0, {"a/b": 1 / 3})], path)
-    newest, older = Experiment("default", 0, {"a/b": 0.5}), Experiment("default", 0, {"a/b": 9.0})
-    record([newest, older, Experiment("default", 1, {"c/d": 1.0})], path)
-    assert [(e.name, e.seed, e.metrics) for e in recorded(path)] == [
-        ("default", 0, {"a/b": 0.5}),
-        ("default", 1, {"c/d": 1.0}),
-        ("x=0.5", 0, {"a/b": 2.0}),
+
+    def one(name: str, seed: int, **metrics: float) -> dict:
+        return {"name": name, "seed": seed} | metrics
+
+    record(pd.DataFrame([one("x=0.5", 0, a=2.0), one("default", 0, a=1 / 3)]), path)
+    assert recorded(path)["a"].tolist() == [1 / 3, 2.0]  # to the last bit
+    record(pd.DataFrame([one("default", 0, a=0.5), one("default", 1, c=1.0)]), path)
+    back = recorded(path).astype(object)
+    assert back.where(back.notna(), None).to_dict("records") == [
+        one("default", 0, a=0.5, c=None),
+        one("default", 1, a=None, c=1.0),
+        one("x=0.5", 0, a=2.0, c=None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        ("Experiment", True),
+        ("leakage/mean", True),
+        ("train.weights.cycle", True),
+        ("visualize.seed", True),
+        ("leakage/mean_bits", False),
+        ("interval/leakage/mean_low", False),
+        ("Created", False),
+        ("models", False),
+        ("pipeline/stages/train.py", False),
+    ],
+)
+def test_dvcs_table_shows_the_main_metrics_and_the_parameters(capsys, column, shown):
+    assert compare.main(["--drop-pattern"]) == 0
+    assert bool(re.match(capsys.readouterr().out.strip(), column)) != shown
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "name,seed\ndefault,x\n"])
@@ -137,25 +266,10 @@ def test_a_file_that_is_no_record_is_refused_in_a_line(tmp_path, capsys, text):
     assert "none.csv" in capsys.readouterr().err
 
 
-def test_the_readme_shows_the_recorded_table(capsys):
-    assert compare.main(["--recorded", "docs/experiments.csv"]) == 0
-    assert capsys.readouterr().out.strip() in (ROOT / "README.md").read_text()
-
-
-@pytest.mark.parametrize("metric", COLUMNS)
-def test_the_readmes_headline_numbers_are_the_recorded_ones(metric):
-    runs = [e for e in recorded(Path("docs/experiments.csv")) if e.name == "default"]
-    assert len(runs) >= 3
-    (line,) = [line for line in (ROOT / "README.md").read_text().splitlines() if f"`{metric}`" in
-               line and line.startswith("|")]  # fmt: skip
-    assert f"| {interval([run.metrics[metric] for run in runs])} |" in line
-
-
 def test_the_recorded_default_is_the_committed_one():
     metrics = json.loads((ROOT / "reports/metrics.json").read_text())
-    (run,) = [
-        e for e in recorded(Path("docs/experiments.csv")) if (e.name, e.seed) == ("default", 0)
-    ]
+    experiments = recorded(Path("docs/experiments.csv"))
+    (run,) = experiments.query("name == 'default' and seed == 0").to_dict("records")
     assert {name: metrics[name] for name in COLUMNS} == pytest.approx(
-        {name: run.metrics[name] for name in COLUMNS}
+        {name: run[name] for name in COLUMNS}
     )

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.params import flat, load_params
+from pipeline.params import load_params
+from pipeline.sections import flat
 from pipeline.tools import presets
 
 ROOT = Path(__file__).parents[3]
@@ -18,20 +19,22 @@ def _in_repository(monkeypatch):
 
 def test_the_presets_of_the_readme_are_there():
     assert {"report", "mathieu", "cycle", "pairs"} <= set(NAMES)
-    assert presets.names() == NAMES
+    assert presets.list_names() == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_is_valid_changes_something_and_says_why(name):
     default, changes = load_params(), presets.read(name)
-    assert flat(presets.applied(changes, default, ROOT / "presets")) == flat(default) | changes
+    assert (
+        flat(presets.apply_changes(changes, default, ROOT / "presets")) == flat(default) | changes
+    )
     assert any(flat(default)[key] != value for key, value in changes.items())
     assert (ROOT / f"presets/{name}.yaml").read_text().startswith("# ")
 
 
 @pytest.mark.parametrize("name", ["pairs", "cycle"])
 def test_presets_of_weak_supervision_ask_for_no_label(name):
-    params = presets.applied(presets.read(name), load_params(), ROOT / "presets")
+    params = presets.apply_changes(presets.read(name), load_params(), ROOT / "presets")
     assert params.train.supervision == "pairs"
     assert params.train.weights.confusion == 0
 

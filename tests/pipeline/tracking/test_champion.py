@@ -9,18 +9,17 @@ import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from pipeline.artifacts.dataset import read_dataset
 from pipeline.artifacts.paths import MODEL
-from pipeline.tracking import champion, registry, store
-from pipeline.tracking import runs as tracking
+from pipeline.stages.evaluate import gates_passed
+from pipeline.tracking import champion, registry
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 
 GATES = {"swap/identity_accuracy": (">=", 0.9), "leakage/mean": ("<=", 0.4)}
 
 
-def results(leak: float | None, **changes) -> dict:
-    """What ``metrics.json`` would hold of a model with this leak."""
-    metrics = {"swap/identity_accuracy": changes.pop("transfer", 0.95), "leakage/mean": leak}
+def results(leakage: float | None, **changes) -> dict:
+    """Content of ``metrics.json`` for a model with this leakage."""
+    metrics = {"swap/identity_accuracy": changes.pop("swaps", 0.95), "leakage/mean": leakage}
     words = {
         "dataset": "mnist",
         "split": "test",
@@ -28,24 +27,21 @@ def results(leak: float | None, **changes) -> dict:
         "protocol": "p",
         "champion_by": "leakage/mean",
     } | changes
-    words.setdefault("gates", champion.gates_passed(metrics, words["verdict"], GATES))
+    words.setdefault("gates", gates_passed(metrics, words["verdict"], GATES))
     return words | metrics
 
 
 @pytest.fixture
-def register(workspace, model_config):
-    """A function that trains, so to say, and registers a model, and gives its digest."""
-    dataset = read_dataset()
-    store.connect()
+def register(told, model_config):
+    """A function that writes, tracks and registers a model as if trained; returns its digest."""
 
-    def one(seed: int, name: str = "mnist") -> str:
+    def one(seed: int, dataset: str = "mnist") -> str:
         torch.manual_seed(seed)
         DisentanglingVAE(model_config).eval().save(MODEL, {"params": {}})
-        tags = {"dataset": name}
-        with tracking.training_run(dataset, {}, "", f"key {seed}", {}) as training:
-            images = dataset.train.images[:2].astype("float32") / 255
-            registry.register(MODEL, training.run.info.run_id, tags, images)
-        return weights_digest(MODEL)
+        told.train()
+        digest = weights_digest(MODEL)
+        registry.tag_version_of(digest, {"dataset": dataset})
+        return digest
 
     return one
 
@@ -79,12 +75,12 @@ def test_the_first_that_passes_is_champion_and_a_better_one_takes_its_place(regi
     ("candidate", "reason"),
     [
         (results(0.3), "no better than 0.3000"),  # equal is not better
-        (results(0.2, transfer=0.89), "swap/identity_accuracy is 0.8900, expected >= 0.9"),
+        (results(0.2, swaps=0.89), "swap/identity_accuracy is 0.8900, expected >= 0.9"),
         (results(0.5), "leakage/mean is 0.5000, expected <= 0.4"),
         (results(float("nan")), "leakage/mean is nan, expected a number"),
         (results(None), "leakage/mean is None, expected a number"),
         (results(0.2, verdict="untrusted"), "the verdict is untrusted"),
-        (results(0.2, split="validation"), "judged by validation images"),
+        (results(0.2, split="validation"), "evaluated on validation images"),
         (results(0.2, protocol="q"), "another protocol; .*--set 2"),
     ],
 )
@@ -102,7 +98,7 @@ def test_champions_of_two_data_sets_never_meet(register):
     assert (holder(), holder("champion-digits")) == ("1", "2")
 
 
-def test_judging_the_champion_again_leaves_it_and_its_reason(register):
+def test_evaluating_the_champion_again_leaves_it_and_its_reason(register):
     champion.consider(register(0), results(0.3))
     digest = register(1)
     champion.consider(digest, results(0.2))
@@ -114,12 +110,12 @@ def test_judging_the_champion_again_leaves_it_and_its_reason(register):
     assert holder() == "2"
 
 
-def test_of_two_that_are_judged_at_once_the_better_one_is_champion(register):
+def test_of_two_that_are_evaluated_at_once_the_better_one_is_champion(register):
     digests = [register(seed) for seed in range(4)]
-    leaks = [0.3, 0.1, 0.2, 0.25]
+    leakages = [0.3, 0.1, 0.2, 0.25]
     threads = [
-        threading.Thread(target=champion.consider, args=(digest, results(leak)))
-        for digest, leak in zip(digests, leaks, strict=True)
+        threading.Thread(target=champion.consider, args=(digest, results(leakage)))
+        for digest, leakage in zip(digests, leakages, strict=True)
     ]
     for thread in threads:
         thread.start()
@@ -150,10 +146,10 @@ def test_a_model_that_was_never_registered_is_not_considered(register):
 
 def test_the_metric_to_choose_by_may_change(register):
     champion.consider(register(0), results(0.3))
-    by_transfer = {"champion_by": "swap/identity_accuracy"}
-    said = champion.consider(register(1), results(0.35, transfer=0.96, **by_transfer))
+    by_swaps = {"champion_by": "swap/identity_accuracy"}
+    said = champion.consider(register(1), results(0.35, swaps=0.96, **by_swaps))
     assert said.endswith("champion of mnist, after version 1: swap/identity_accuracy 0.9600")
-    said = champion.consider(register(2), results(0.2, transfer=0.96, **by_transfer))
+    said = champion.consider(register(2), results(0.2, swaps=0.96, **by_swaps))
     assert said.endswith("swap/identity_accuracy 0.9600 is no better than 0.9600 of version 2")
 
 

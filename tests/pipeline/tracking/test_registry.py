@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.artifacts.files import ArtifactError
 from pipeline.tracking import registry, served_model
-from vaegan.model.config import CodeConfig, ModelConfig
+from vaegan.model.config import NO_TRANSPORT, CodeConfig, ModelStructure
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 
 ROOT = Path(__file__).parents[3]
@@ -60,7 +60,8 @@ def noise_and_a_bar(count, seed):
 def random_model(seed):
     """Not trained, but its normalisation has seen images, so that it tells them apart."""
     torch.manual_seed(seed)
-    model = DisentanglingVAE(ModelConfig(SHAPE, 10, 2, CodeConfig(3, True), CodeConfig(4, True)))
+    codes = CodeConfig(3, True, False), CodeConfig(4, True, False)
+    model = DisentanglingVAE(ModelStructure(2, *codes, NO_TRANSPORT, SHAPE, 10))
     batch = torch.from_numpy(noise_and_a_bar(20, seed=100))
     with torch.no_grad():
         for _ in range(50):

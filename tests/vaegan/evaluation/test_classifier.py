@@ -13,7 +13,7 @@ def classifier(bars) -> Classifier:
     return train_classifier(bars, steps=60, seed=3)
 
 
-def test_the_judge_learns_real_images_and_repeats(classifier, bars):
+def test_the_classifier_learns_real_images_and_repeats(classifier, bars):
     again = train_classifier(bars, steps=60, seed=3)
     images = to_unit_range(torch.from_numpy(bars.images))
     assert (classify(classifier, images).classes == bars.labels).mean() > 0.9
@@ -30,7 +30,7 @@ def test_features_and_classes_do_not_depend_on_the_batch(classifier, bars):
     assert np.array_equal(whole.classes, classifier(images).argmax(dim=1).numpy())
 
 
-def test_a_saved_judge_comes_back_with_its_digest(classifier, bars, tmp_path):
+def test_a_saved_classifier_comes_back_with_its_digest(classifier, bars, tmp_path):
     classifier.save(tmp_path, {"test_accuracy": 0.99})
     loaded, digest = Classifier.load(tmp_path)
     images = to_unit_range(torch.from_numpy(bars.images[:8]))
@@ -39,7 +39,7 @@ def test_a_saved_judge_comes_back_with_its_digest(classifier, bars, tmp_path):
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "classifier.json"])
-def test_a_damaged_judge_is_refused_by_name(classifier, tmp_path, file):
+def test_a_damaged_classifier_is_refused_by_name(classifier, tmp_path, file):
     classifier.save(tmp_path, {})
     content = (tmp_path / file).read_bytes()
     (tmp_path / file).write_bytes(content[:-3])

@@ -1,4 +1,4 @@
-"""Numbers read from codes whose score is known."""
+"""Metrics of codes whose score is known."""
 
 import numpy as np
 import pytest

@@ -15,12 +15,12 @@ def images(count: int = 6, seed: int = 0) -> torch.Tensor:
 
 
 def test_mean_squared_error_by_hand():
-    drawn, real = torch.full((4, 1, 2, 2), 0.5), torch.zeros(4, 1, 2, 2)
+    generated, real = torch.full((4, 1, 2, 2), 0.5), torch.zeros(4, 1, 2, 2)
     real[0] = 1.0
     real[1] = 0.5
-    assert mean_squared_error(drawn, real) == pytest.approx(0.25 * 3 / 4)
+    assert mean_squared_error(generated, real) == pytest.approx(0.25 * 3 / 4)
     with pytest.raises(ValueError, match="shapes differ"):
-        mean_squared_error(drawn[:1], real)
+        mean_squared_error(generated[:1], real)
 
 
 def test_decibels_by_hand():

@@ -1,4 +1,4 @@
-"""Numbers seen in images by decoders whose score is known."""
+"""Metrics of images by decoders whose score is known."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from vaegan.evaluation.images import image_metrics
 
 
 class Oracle(torch.nn.Module):
-    """Draws the image at the position that a code names: s of identity, or z of style."""
+    """Decodes the image at the position that a code names: s of identity, or z of style."""
 
     def __init__(self, images: np.ndarray, by: str) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Oracle(torch.nn.Module):
 
 
 @pytest.fixture
-def judged(bars):
+def measure(bars):
     labels = bars.labels
     places = np.arange(len(labels), dtype=np.float32)[:, None]
     arrays = {
@@ -35,14 +35,14 @@ def judged(bars):
     }
     classifier = train_classifier(bars, steps=100, seed=0)
 
-    def measure(by: str):
+    def measured(by: str):
         return image_metrics(Oracle(bars.images, by), classifier, bars.images, arrays, 1000, 0)
 
-    return measure
+    return measured
 
 
-def test_a_decoder_that_draws_the_identity_is_right_and_keeps_no_style(judged):
-    metrics, right, matrices = judged("identity")
+def test_a_decoder_that_shows_the_identity_is_right_and_keeps_no_style(measure):
+    metrics, right, matrices = measure("identity")
     assert metrics["swap/identity_accuracy"] > 0.95
     assert metrics["swap/style_source_rate"] < 0.05
     assert abs(metrics["swap/style_kept_width"]) < 0.2
@@ -58,13 +58,28 @@ def test_a_decoder_that_draws_the_identity_is_right_and_keeps_no_style(judged):
     assert shown == pytest.approx(metrics["swap/identity_accuracy"])
 
 
-def test_a_decoder_that_draws_the_style_source_shows_its_class(judged):
-    metrics, _, _ = judged("style")
+def test_a_decoder_that_shows_the_style_source_shows_its_class(measure):
+    metrics, _, _ = measure("style")
     assert metrics["swap/identity_accuracy"] < 0.05
     assert metrics["swap/style_source_rate"] > 0.95
     assert metrics["swap/style_from_identity"] < 0.2
 
 
-def test_real_images_are_as_near_as_real_images_get(judged):
-    metrics, _, _ = judged("identity")
+def test_real_images_are_as_near_as_real_images_get(measure):
+    metrics, _, _ = measure("identity")
     assert metrics["distance/frechet_reconstruction"] < 3 * metrics["distance/frechet_real"]
+
+
+def test_confusion_matrices_have_a_row_for_a_class_that_the_images_lack(bars):
+    """The classifier may still predict it: four classes, images and swaps of the first three."""
+    rows = np.flatnonzero(bars.labels < 3)
+    places = np.arange(len(rows), dtype=np.float32)[:, None]
+    codes = {f"{code}_mean": places for code in ("specified", "unspecified")}
+    codes |= {"unspecified_std": np.zeros_like(places), "labels": bars.labels[rows]}
+    decoder = Oracle(bars.images[bars.labels == 3], "identity")  # shows the fourth class always
+    classifier = train_classifier(bars, steps=100, seed=0)
+    _, _, matrices = image_metrics(decoder, classifier, bars.images[rows], codes, 300, 0)
+    for matrix in matrices.values():
+        assert matrix.shape == (4, 4)
+        assert matrix[3].sum() == 0
+        assert matrix[:3, 3].sum() > 0.9 * 300

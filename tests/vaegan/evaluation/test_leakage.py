@@ -1,4 +1,4 @@
-"""Leakage is calibrated on codes of which it is known what they hold."""
+"""Leakage is calibrated on codes whose class information is known."""
 
 import math
 
@@ -12,6 +12,14 @@ QUICK = {name: probes.PANEL[name] for name in ("logistic", "quadratic", "percept
 CLASSES = 5
 # Standard error at chance: sqrt(.2 * .8 / 1000) = 0.013; four of them.
 NEAR_CHANCE = 0.2 + 4 * 0.013
+
+
+def class_in_a_product(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Codes in which the sign of a product of two dimensions tells odd labels from even."""
+    code = rng.standard_normal((len(labels), 16)).astype(np.float32)
+    sign = np.where(labels % 2 == 0, 1.0, -1.0)
+    code[:, 1] = np.abs(code[:, 1]) * sign * np.sign(code[:, 0])
+    return code
 
 
 @pytest.fixture
@@ -64,7 +72,7 @@ def test_a_class_in_the_variance_is_found_in_the_posterior_only(labels):
 def test_the_probe_is_the_one_that_was_strongest_on_held_out_training_codes(labels):
     """A class in a product of two dimensions: the panel must take a probe that sees it."""
     rng = np.random.default_rng(4)
-    codes = [controls.class_in_a_product(part, rng) for part in labels]
+    codes = [class_in_a_product(part, rng) for part in labels]
     parity = [part % 2 for part in labels]
     found = read(codes, parity)
     assert found.probe in ("quadratic", "perceptron-0")
@@ -90,7 +98,7 @@ def _lucky(parity):
     return fit
 
 
-def test_unseen_codes_are_judged_by_probes_of_other_unseen_codes(labels):
+def test_unseen_codes_are_predicted_by_probes_of_other_unseen_codes(labels):
     codes = np.concatenate([controls.label_code(part, CLASSES) for part in labels])
     both = np.concatenate(labels)
     panel = {"logistic": probes.PANEL["logistic"]}

@@ -1,4 +1,4 @@
-"""The ruler of style, on strokes whose slant, thickness and width are known."""
+"""The style measures, on strokes whose slant, thickness and width are known."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_class_means_by_hand():
     assert np.isnan(means[1, 0])
 
 
-def drawn(rng, keep: float):
+def styled(rng, keep: float):
     """Sources, and images in the same style but for noise, under another class's mean."""
     labels, shown = rng.integers(3, size=3000), rng.integers(3, size=3000)
     style, other = rng.standard_normal((2, 3000, 1))
@@ -57,13 +57,13 @@ def drawn(rng, keep: float):
 
 @pytest.mark.parametrize("keep", [0.0, 0.6, 1.0])
 def test_style_is_kept_as_far_as_it_correlates_within_classes(keep):
-    kept, cells = style_kept(*drawn(np.random.default_rng(0), keep))
+    kept, cells = style_kept(*styled(np.random.default_rng(0), keep))
     assert kept[0] == pytest.approx(keep, abs=0.05)  # not the classes' means, which differ widely
     np.testing.assert_allclose(cells[..., 0], keep, atol=0.25)
 
 
 def test_a_style_that_means_the_opposite_in_one_class_shows_in_its_cell():
-    source, result, labels, shown = drawn(np.random.default_rng(0), 1.0)
+    source, result, labels, shown = styled(np.random.default_rng(0), 1.0)
     centre = np.array([[0.0], [5.0], [-4.0]])[shown]
     result = np.where((shown == 2)[:, None], 2 * centre - result, result)
     _, cells = style_kept(source, result, labels, shown)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaegan.evaluation.swaps import confusion, cross_class_pairs, draw_all
+from vaegan.evaluation.swaps import confusion, cross_class_pairs, decode_in_batches
 
 LABELS = np.arange(1000) % 5
 
@@ -18,7 +18,7 @@ def test_one_class_cannot_be_swapped():
         cross_class_pairs(np.zeros(5, np.int64), 3, np.random.default_rng(0))
 
 
-def test_images_are_drawn_in_batches_in_the_order_of_the_codes():
+def test_images_are_decoded_in_batches_in_the_order_of_the_codes():
     s, z = torch.arange(10.0)[:, None], 100 * torch.arange(10.0)[:, None]
     sizes = []
 
@@ -26,11 +26,11 @@ def test_images_are_drawn_in_batches_in_the_order_of_the_codes():
         sizes.append(len(specified))
         return specified + unspecified
 
-    drawn = draw_all(decode, s, z, batch_size=4)
-    assert torch.equal(drawn, 101 * torch.arange(10.0)[:, None])
+    images = decode_in_batches(decode, s, z, batch_size=4)
+    assert torch.equal(images, 101 * torch.arange(10.0)[:, None])
     assert sizes == [4, 4, 2]
 
 
 def test_a_confusion_matrix_by_hand():
-    expected, seen = np.array([0, 0, 1, 2]), np.array([0, 2, 1, 2])
-    assert confusion(expected, seen, 3).tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1]]
+    expected, predicted = np.array([0, 0, 1, 2]), np.array([0, 2, 1, 2])
+    assert confusion(expected, predicted, 3).tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1]]

@@ -5,13 +5,14 @@ import torch
 from torch import nn
 
 from vaegan.devices import to_channels_last
-from vaegan.model.config import CodeConfig, ModelConfig
+from vaegan.model.config import NO_TRANSPORT, CodeConfig, ModelStructure
 from vaegan.model.networks import Decoder, Encoder, Upsampling
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 17, 30)])
 def test_decoder_undoes_the_encoders_sizes(shape):
-    config = ModelConfig(shape, 10, 2, CodeConfig(5, True), CodeConfig(3, False))
+    specified, unspecified = CodeConfig(5, True, False), CodeConfig(3, False, False)
+    config = ModelStructure(2, specified, unspecified, NO_TRANSPORT, shape, 10)
     codes = Encoder(config)(torch.rand(4, *shape))
     assert codes.specified.mean.shape == codes.specified.logvar.shape == (4, 5)
     assert codes.unspecified.mean.shape == (4, 3)
@@ -56,7 +57,7 @@ def test_feature_maps_double(model_config):
 
 
 def test_a_code_without_variance_has_unit_scale_over_the_batch(model_config):
-    config = dataclasses.replace(model_config, unspecified=CodeConfig(3, False))
+    config = dataclasses.replace(model_config, unspecified=CodeConfig(3, False, False))
     mean = Encoder(config)(torch.rand(64, 1, 16, 16)).unspecified.mean
     assert torch.allclose(mean.mean(dim=0), torch.zeros(3), atol=1e-5)
     assert torch.allclose(mean.std(dim=0, correction=0), torch.ones(3), atol=0.02)
@@ -68,7 +69,3 @@ def test_both_codes_reach_the_image(model_config):
     base = decoder(s, z)
     assert not torch.equal(decoder(s + 1, z), base)
     assert not torch.equal(decoder(s, z + 1), base)
-
-
-def test_config_survives_json_form(model_config):
-    assert ModelConfig.from_dict(model_config.to_dict()) == model_config

@@ -31,13 +31,13 @@ def test_the_inverse_undoes_it_for_the_same_class_only(dims):
     moved, codes, labels = shaken(dims), torch.randn(50, dims), torch.arange(50) % CLASSES
     there = moved(codes, labels)
     assert (there - codes).abs().max() > 0.1
-    torch.testing.assert_close(moved.inverse(there, labels), codes, rtol=1e-3, atol=1e-4)
-    assert (moved.inverse(there, (labels + 1) % CLASSES) - codes).abs().max() > 0.1
+    torch.testing.assert_close(moved.flow.inverse(there, labels), codes, rtol=1e-3, atol=1e-4)
+    assert (moved.flow.inverse(there, (labels + 1) % CLASSES) - codes).abs().max() > 0.1
 
 
 def test_the_log_determinant_is_that_of_the_derivative():
     moved, codes, labels = shaken(), torch.randn(3, 4), torch.tensor([0, 1, 2])
-    _, found = moved.with_log_determinant(codes, labels)
+    _, found = moved.flow.forward(codes, labels)
     for i in range(3):
         derivative = torch.autograd.functional.jacobian(
             lambda code, i=i: moved(code[None], labels[i : i + 1])[0], codes[i]
@@ -50,3 +50,47 @@ def test_the_log_determinant_is_that_of_the_derivative():
 def test_an_odd_number_of_layers_is_refused():
     with pytest.raises(ValueError, match="transport.layers: got 3"):
         transport(layers=3)
+
+
+def test_its_tensors_have_the_names_by_which_saved_models_hold_them():
+    layers = {
+        f"couplings.{i}.layers.{j}.{kind}"
+        for i in range(2)
+        for j in (0, 2, 4)
+        for kind in ("weight", "bias")
+    }
+    assert set(transport(layers=2).state_dict()) == layers | {
+        "classes.weight",
+        "classes.bias",
+        "shift",
+        "matrix",
+        "style_in_identity",
+        "last_shift",
+        "last_matrix",
+        "rotations",
+    }
+
+
+def test_couplings_lie_in_pairs_between_a_rotation_and_its_inverse():
+    moved = transport(layers=4)
+    kinds = [type(layer).__name__ for layer in moved.flow.layers]
+    inner = ["Rotation", "Coupling", "Coupling", "Rotation"]
+    assert kinds == ["Affine", *inner, *inner, "Affine"]
+    assert [layer for layer in moved.flow.layers if layer in set(moved.couplings)] == list(
+        moved.couplings
+    )
+    for first, last in ((1, 4), (5, 8)):
+        product = moved.flow.layers[first].matrix @ moved.flow.layers[last].matrix
+        torch.testing.assert_close(product, torch.eye(4), atol=1e-6, rtol=0)
+
+
+def test_a_reset_transport_moves_nothing_and_depends_on_the_random_stream_alone():
+    resets = []
+    for used in (shaken(), transport()):
+        torch.manual_seed(1)
+        used.reset_parameters()
+        resets.append(used.state_dict())
+    assert all(torch.equal(value, resets[1][name]) for name, value in resets[0].items())
+    codes, labels = torch.randn(10, 4), torch.arange(10) % CLASSES
+    torch.testing.assert_close(used(codes, labels), codes)
+    assert not torch.equal(resets[0]["classes.weight"], transport().classes.weight)

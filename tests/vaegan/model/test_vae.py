@@ -1,9 +1,10 @@
+import dataclasses
 import json
 
 import pytest
 import torch
 
-from vaegan.model.config import CodeConfig, ModelConfig
+from vaegan.model.config import CodeConfig
 from vaegan.model.vae import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -93,7 +94,7 @@ def test_one_flipped_bit_in_the_weights_is_found(model, tmp_path):
 
 
 def test_weights_of_another_structure_are_refused(model, tmp_path):
-    other = ModelConfig((1, 16, 16), 4, 4, CodeConfig(6, True), CodeConfig(3, True))
+    other = dataclasses.replace(model.config, specified=CodeConfig(6, True, False))
     model.save(tmp_path)
     text = json.loads((tmp_path / CONFIG_FILE).read_text())
     text["structure"] = other.to_dict()

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from vaegan.devices import configure_torch
-from vaegan.model.config import ModelConfig, TransportConfig
-from vaegan.training import transport_fit
-from vaegan.training.config import TransportTraining
+from vaegan.model.config import ModelStructure, TransportConfig
+from vaegan.training import loop
+from vaegan.training.config import TransportFitConfig
 from vaegan.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -28,15 +28,15 @@ def trained(trainer: Trainer, steps: int) -> tuple[dict[str, torch.Tensor], list
 
 @pytest.fixture(params=["float32", "bfloat16"])
 def made(request, model_config, training_config, bars):
-    config = replace(training_config, precision=request.param)
-    return lambda: Trainer(model_config, config, bars, "cuda")
+    config = replace(training_config, precision=request.param, device="cuda")
+    return lambda: Trainer(model_config, config, bars)
 
 
 def test_recorded_steps_are_the_steps(made):
     recorded, plain = made(), made()
-    plain.repeated = None
+    plain.loop.graphed = None
     (state, losses), (expected, expected_losses) = trained(recorded, 8), trained(plain, 8)
-    assert recorded.repeated.graph is not None
+    assert recorded.loop.graphed.graph is not None
     assert losses == expected_losses
     for name, value in expected.items():
         assert torch.equal(state[name], value), name
@@ -63,14 +63,14 @@ def test_what_has_a_term_with_a_weight_can_be_recorded(made, training_config):
 
 
 def test_the_fit_of_the_transport_is_the_same_recorded(
-    model_config: ModelConfig, training_config, bars, monkeypatch
+    model_config: ModelStructure, training_config, bars, monkeypatch
 ):
     structure = replace(model_config, transport=TransportConfig(layers=2, hidden=16))
-    fit = TransportTraining(256, 12, 64, 1e-3, 1.0, 8, 4, seed=0)
-    trainer = Trainer(structure, replace(training_config, transport=fit), bars, "cuda")
-    losses = trainer.finish()
+    fit = TransportFitConfig(256, 12, 64, 1e-3, 1.0, 8, 4)
+    trainer = Trainer(structure, replace(training_config, device="cuda", transport=fit), bars)
+    losses = trainer.fit_transport()
     found = {k: v.clone() for k, v in trainer.model.transport.state_dict().items()}
-    monkeypatch.setattr(transport_fit, "Repeated", lambda function, rng: function)
-    assert trainer.finish() == losses
+    monkeypatch.setattr(loop, "GraphedStep", lambda update, rng: lambda: update(rng))
+    assert trainer.fit_transport() == losses
     for name, value in trainer.model.transport.state_dict().items():
         assert torch.equal(found[name], value), name

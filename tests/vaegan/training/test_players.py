@@ -31,9 +31,9 @@ def test_gradients_go_to_the_player_alone_and_a_kept_graph_serves_another():
         Player(name, [module], 0.1, (0.9, 0.9)) for name, module in (("a", mine), ("b", other))
     ]
     output = other(mine(torch.ones(1, 2)))
-    players[0].collect(output.sum(), keep_graph=True)
+    players[0].backward(output.sum(), keep_graph=True)
     assert other.weight.grad is None
     before = mine.weight.grad.clone()
-    players[1].collect(-output.sum())
+    players[1].backward(-output.sum())
     assert torch.equal(mine.weight.grad, before)
     assert other.weight.grad is not None

@@ -4,66 +4,37 @@ import numpy as np
 import pytest
 import torch
 
+from tests.vaegan.training.conftest import Generated, generated, moved, snapshot
 from vaegan.evaluation.leakage import leakage
 from vaegan.evaluation.probes import PANEL, accuracy
-from vaegan.model.config import CodeConfig, TransportConfig
-from vaegan.training.config import ObjectiveWeights, TransportTraining
-from vaegan.training.objective import styles_of
+from vaegan.model.config import TransportConfig
+from vaegan.training.config import ObjectiveWeights, TransportFitConfig
 from vaegan.training.players import learning_rate_scale
-from vaegan.training.trainer import Draws, Trainer
+from vaegan.training.trainer import Trainer
 
+ZEROS = dict.fromkeys((field.name for field in dataclasses.fields(ObjectiveWeights)), 0.0)
 PLAYERS = ("generator", "discriminator", "critic")
 
 
-@pytest.fixture(params=["both sampled", "shared variance", "plain style", "plain identity"])
-def model_config(request, model_config):
-    """The variants that have to train: each code with a variance, one for all, or without."""
-    change = {
-        "both sampled": {},
-        "shared variance": {"unspecified": CodeConfig(3, True, shared_variance=True)},
-        "plain style": {"unspecified": CodeConfig(3, False)},
-        "plain identity": {"specified": CodeConfig(5, False)},
-    }[request.param]
-    return dataclasses.replace(model_config, **change)
-
-
-@pytest.fixture
-def trainer(model_config, training_config, bars) -> Trainer:
-    return Trainer(model_config, training_config, bars)
-
-
-def snapshot(trainer: Trainer, name: str) -> dict[str, torch.Tensor]:
-    """Parameters and buffers of a player, copied."""
-    return {
-        f"{index}/{key}": value.clone()
-        for index, module in enumerate(trainer.players[name].modules)
-        for key, value in module.state_dict().items()
-    }
-
-
-def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
-    return {key for key in before if not torch.equal(before[key], after[key])}
-
-
-def play(trainer: Trainer, name: str, draws: Draws) -> None:
+def play(trainer: Trainer, name: str, step: Generated) -> None:
     """One update of one player alone."""
+    batch, images, logits = step
     if name == "critic":
-        trainer._update_critic(draws)
+        trainer._update_critic(batch)
         return
-    verdicts = trainer._verdicts(draws)
     if name == "generator":
-        loss, _ = trainer._generator_loss(draws, verdicts)
+        loss, _ = trainer._generator_loss(batch, images, logits)
     else:
-        loss, _ = trainer._discriminator_loss(verdicts)
+        loss, _ = trainer._discriminator_loss(logits)
     trainer.players[name].update(loss)
 
 
 @pytest.mark.parametrize("player", PLAYERS)
 def test_a_players_update_touches_that_player_only(trainer, player):
     trainer.train_step()
-    draws = trainer.draw()
+    step = generated(trainer)
     before = {name: snapshot(trainer, name) for name in PLAYERS}
-    play(trainer, player, draws)
+    play(trainer, player, step)
     for name in PLAYERS:
         changed = moved(before[name], snapshot(trainer, name))
         assert bool(changed) == (name == player), f"{player}'s update moved {name}: {changed}"
@@ -71,8 +42,7 @@ def test_a_players_update_touches_that_player_only(trainer, player):
 
 @pytest.mark.parametrize("player", PLAYERS)
 def test_a_players_update_leaves_no_gradient_with_another(trainer, player):
-    draws = trainer.draw()
-    play(trainer, player, draws)
+    play(trainer, player, generated(trainer))
     for name in PLAYERS:
         has_gradient = [p.grad is not None for p in trainer.players[name].parameters]
         assert any(has_gradient) == (name == player)
@@ -91,84 +61,19 @@ def test_every_parameter_of_every_player_learns(trainer):
         assert parameters <= moved(before[name], snapshot(trainer, name))
 
 
-def test_draws_pair_codes_and_labels_as_they_say(trainer):
-    trainer.train_step()
-    trainer.model.eval()  # so that one image's code does not depend on its batch
-    draws = trainer.draw()
-    pairs = trainer.config.pairs
-    assert torch.equal(draws.labels[:pairs], draws.labels[pairs:])
-    assert (draws.identity != draws.labels[:pairs]).all()
-    s = draws.codes.specified.mean
-    assert s.shape == (2 * pairs, 5)
-    if not trainer.model.config.specified.variational:
-        # Drawn again from the codes, on their own: each image is the decoder's of its pair.
-        again = trainer.model.decode(s.roll(pairs, 0), draws.unspecified)
-        torch.testing.assert_close(again, draws.partner, rtol=1e-4, atol=1e-4)
-
-
-def test_the_discriminator_judges_each_image_under_the_class_it_should_show(trainer, monkeypatch):
-    """With numbers for features, a verdict tells which image was asked after which class."""
-    draws = trainer.draw()
-    pairs = trainer.config.pairs
-    real, drawn = torch.arange(2.0 * pairs), torch.arange(2.0 * pairs) + 1000
-    features = iter([(draws.images, real), (torch.cat([draws.swapped, draws.sampled]), drawn)])
-
-    def number(images):
-        expected, answer = next(features)
-        assert torch.equal(images, expected)
-        return answer
-
-    monkeypatch.setattr(trainer.discriminator, "features", number)
-    monkeypatch.setattr(trainer.discriminator, "verdict", lambda x, labels: 100 * x + labels)
-    verdicts = trainer._verdicts(draws)
-    assert torch.equal(verdicts.real, 100 * real[pairs:] + draws.labels[pairs:])
-    assert torch.equal(verdicts.mismatched, 100 * real[:pairs] + draws.identity)
-    assert torch.equal(verdicts.swapped, 100 * drawn[:pairs] + draws.identity)
-    assert torch.equal(verdicts.sampled, 100 * drawn[pairs:] + draws.identity)
-
-
 def test_one_pass_of_the_discriminator_gives_both_players_the_gradients_of_their_own(
     model_config, training_config, bars
 ):
     """The step that shares a pass collects what two passes, each on its own, would give."""
     together, apart = (Trainer(model_config, training_config, bars) for _ in range(2))
     together.train_step()
-    draws = apart.draw()
-    generator, _ = apart._generator_loss(draws, apart._verdicts(draws))
-    discriminator, _ = apart._discriminator_loss(apart._verdicts(draws))
+    batch, images, logits = generated(apart)
+    generator, _ = apart._generator_loss(batch, images, logits)
+    discriminator, _ = apart._discriminator_loss(apart._discriminate(batch, images))
     for name, loss in (("discriminator", discriminator), ("generator", generator)):
         wanted = torch.autograd.grad(loss, apart.players[name].parameters, retain_graph=True)
         for parameter, gradient in zip(together.players[name].parameters, wanted, strict=True):
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-5)
-
-
-TERMS = [field.name for field in dataclasses.fields(ObjectiveWeights)]
-ZEROS = dict.fromkeys(TERMS, 0.0)
-
-
-def generator_loss(trainer: Trainer, **weights: float) -> torch.Tensor:
-    """Encoder and decoder's loss on the trainer's present batch, under other weights."""
-    trainer.config = dataclasses.replace(trainer.config, weights=ObjectiveWeights(**weights))
-    draws = trainer.draw()
-    loss, terms = trainer._generator_loss(draws, trainer._verdicts(draws))
-    return terms, loss
-
-
-@pytest.mark.parametrize("name", TERMS)
-def test_the_loss_is_the_weighted_sum_of_the_terms_that_are_on(trainer, name):
-    terms, loss = generator_loss(trainer, **(ZEROS | {name: 3.0}))
-    assert loss.item() == pytest.approx(3.0 * terms[f"{name}_loss"].item(), rel=1e-6)
-    code = getattr(trainer.model.config, name.removesuffix("_kl"), None)
-    plain = code is not None and not code.variational  # has no divergence
-    assert loss.item() == 0 if plain else loss.item() != 0
-    assert loss.item() >= 0 or name == "pair_kernel"  # an unbiased estimate of what is >= 0
-
-
-@pytest.mark.parametrize("name", TERMS)
-def test_a_term_of_weight_zero_is_not_computed(trainer, monkeypatch, name):
-    on = "partner" if name == "reconstruction" else "reconstruction"
-    terms, _ = generator_loss(trainer, **(ZEROS | {on: 1.0}))
-    assert set(terms) == {f"{on}_loss", "generator_loss"}
 
 
 def test_without_adversarial_terms_there_is_no_discriminator_to_train(trainer):
@@ -179,31 +84,6 @@ def test_without_adversarial_terms_there_is_no_discriminator_to_train(trainer):
     assert not moved(before, snapshot(trainer, "discriminator"))
     assert "discriminator_loss" not in terms
     assert "critic_loss" in terms
-
-
-def test_encoding_drawn_images_leaves_the_statistics_of_real_ones_alone(trainer):
-    draws = trainer.draw()
-    before = snapshot(trainer, "generator")
-    found = styles_of(trainer.model.encoder, draws.sampled.detach())
-    assert not moved(before, snapshot(trainer, "generator"))
-    trainer.model.encoder(draws.images)
-    assert moved(before, snapshot(trainer, "generator"))
-    found.sum().backward()
-    assert trainer.model.encoder.trunk[0].weight.grad.abs().sum() > 0
-
-
-def test_the_cycle_teaches_the_encoder_only(trainer):
-    _, loss = generator_loss(trainer, **(ZEROS | {"cycle": 1.0}))
-    trainer.players["generator"].collect(loss)
-    assert all(p.grad is None for p in trainer.model.decoder.parameters())
-    assert trainer.model.encoder.trunk[0].weight.grad.abs().sum() > 0
-
-
-def test_weights_that_ask_for_nothing_or_for_less_are_refused():
-    with pytest.raises(ValueError, match="one of them > 0"):
-        ObjectiveWeights(**ZEROS)
-    with pytest.raises(ValueError, match=">= 0"):
-        ObjectiveWeights(**(ZEROS | {"partner": -1.0, "reconstruction": 1.0}))
 
 
 def test_equal_seeds_give_equal_bits_and_another_seed_others(model_config, training_config, bars):
@@ -256,10 +136,11 @@ def test_a_loss_that_is_not_finite_stops_and_is_named(trainer):
         next(trainer.run())
 
 
-def test_images_of_another_shape_are_refused(model_config, training_config, bars):
-    config = dataclasses.replace(model_config, image_shape=(1, 28, 28))
-    with pytest.raises(ValueError, match="28"):
-        Trainer(config, training_config, bars)
+def test_the_networks_take_the_images_shape_and_number_of_classes_from_the_data(
+    model_config, training_config, bars
+):
+    other = dataclasses.replace(model_config, image_shape=(1, 28, 28), class_count=7)
+    assert Trainer(other, training_config, bars).model.config == model_config
 
 
 def test_learning_rate_rises_then_falls_to_nothing():
@@ -296,7 +177,7 @@ def test_the_class_transport_is_fitted_at_the_end_and_undone_before_an_image_is_
         steps=100,
         report_every=100,
         lr=3e-3,
-        transport=TransportTraining(1000, 200, 64, 5e-3, 0.1, 4, 16, 0),
+        transport=TransportFitConfig(1000, 200, 64, 5e-3, 0.1, 4, 16),
     )
     trainer = Trainer(structure, config, bars)
     list(trainer.run())
@@ -305,27 +186,27 @@ def test_the_class_transport_is_fitted_at_the_end_and_undone_before_an_image_is_
     with torch.no_grad():
         plain = trainer.model.encoder(images)
     game = {name: snapshot(trainer, name) for name in PLAYERS}
-    found = trainer.finish()
+    found = trainer.fit_transport()
     first = {key: value.clone() for key, value in trainer.model.state_dict().items()}
     assert set(found) == {"transport_loss", "alignment_loss"}
     assert all(not moved(game[name], snapshot(trainer, name)) for name in PLAYERS)
     trainer.model.eval()
     with torch.no_grad():
         codes = trainer.model.encode(images)
-    undone = trainer.model.transport.undo(codes.specified.mean, codes.unspecified.mean)
+    undone = trainer.model.transport.restore_style(codes.specified.mean, codes.unspecified.mean)
     torch.testing.assert_close(undone, plain.unspecified.mean, rtol=1e-3, atol=1e-3)
     panel = {"quadratic": PANEL["quadratic"]}
     z, labels = codes.unspecified.mean.numpy(), bars.labels
     before = plain.unspecified.mean.numpy()
     leaks = [leakage(c, labels, c, labels, 0, panel).accuracy for c in (before, z)]
     assert leaks[1] < leaks[0]
-    trainer.finish()  # what a kill in the fit costs is the fit, not the bits
+    trainer.fit_transport()  # what a kill in the fit costs is the fit, not the bits
     assert not moved(first, trainer.model.state_dict())
 
 
 def test_a_model_without_transport_has_nothing_to_finish(trainer):
     before = snapshot(trainer, "generator")
-    assert trainer.finish() == {}
+    assert trainer.fit_transport() == {}
     assert not moved(before, snapshot(trainer, "generator"))
 
 
@@ -334,7 +215,7 @@ PAIRS = ObjectiveWeights(**(ZEROS | {"partner": 1.0, "adversarial": 1.0, "advers
 
 @pytest.fixture
 def pairs_only(model_config, training_config, bars) -> Trainer:
-    config = dataclasses.replace(training_config, weights=PAIRS, classes_known=False)
+    config = dataclasses.replace(training_config, weights=PAIRS, supervision="pairs")
     return Trainer(model_config, config, bars)
 
 
@@ -350,38 +231,19 @@ def test_where_only_pairs_are_known_no_label_is_looked_at(pairs_only, training_c
     assert not moved(pairs_only.state(), other.state())
 
 
-def test_the_discriminator_is_told_an_identity_by_an_image_that_shows_it(pairs_only, monkeypatch):
-    draws = pairs_only.draw()
-    pairs = pairs_only.config.pairs
-    assert torch.equal(draws.other, torch.arange(pairs).roll(-1))
-    real, drawn = torch.arange(2.0 * pairs), torch.arange(2.0 * pairs) + 1000
-    answers = iter([real, drawn])
-    monkeypatch.setattr(pairs_only.discriminator, "features", lambda images: next(answers))
-    monkeypatch.setattr(pairs_only.discriminator, "verdict", lambda x, shown: 10000 * x + shown)
-    verdicts = pairs_only._verdicts(draws)
-    anchors, partners = real.chunk(2)
-    asked = partners[draws.other]
-    assert torch.equal(verdicts.real, 10000 * partners + anchors)
-    assert torch.equal(verdicts.mismatched, 10000 * anchors + asked)
-    assert torch.equal(verdicts.swapped, 10000 * drawn[:pairs] + asked)
-    assert torch.equal(verdicts.sampled, 10000 * drawn[pairs:] + asked)
-
-
 def test_a_critic_of_classes_is_refused_where_none_are_known(training_config):
-    with pytest.raises(ValueError, match="confusion needs a critic"):
-        dataclasses.replace(training_config, classes_known=False)
+    with pytest.raises(ValueError, match="weights.confusion: 5.0, expected 0 with"):
+        dataclasses.replace(training_config, supervision="pairs")
 
 
 def test_mismatched_images_are_fakes_only_if_asked_for(model_config, training_config, bars):
     config = dataclasses.replace(training_config, mismatched=False)
     trainer = Trainer(model_config, config, bars)
-    verdicts = trainer._verdicts(trainer.draw())
-    assert verdicts.mismatched is None
-    loss, _ = trainer._discriminator_loss(verdicts)
-    fake = torch.cat([verdicts.swapped, verdicts.sampled])
-    expected = -0.5 * (
-        torch.sigmoid(verdicts.real).log().mean() + torch.sigmoid(-fake).log().mean()
-    )
+    _, _, logits = generated(trainer)
+    assert logits.mismatched is None
+    loss, _ = trainer._discriminator_loss(logits)
+    fake = torch.cat([logits.fake["swapped"], logits.fake["sampled"]])
+    expected = -0.5 * (torch.sigmoid(logits.real).log().mean() + torch.sigmoid(-fake).log().mean())
     torch.testing.assert_close(loss, expected)
 
 
@@ -390,12 +252,11 @@ def test_clusters_take_the_place_of_classes_in_the_transport(model_config, train
     structure = dataclasses.replace(
         model_config, unspecified=style, transport=TransportConfig(2, 8)
     )
-    fit = TransportTraining(1000, 20, 64, 5e-3, 0.1, 4, 16, 0)
-    config = dataclasses.replace(training_config, weights=PAIRS, classes_known=False, transport=fit)
+    config = dataclasses.replace(training_config, weights=PAIRS, supervision="pairs")
     renamed = dataclasses.replace(bars, labels=np.array([2, 0, 3, 1])[bars.labels])
     fitted = []
     for data in (bars, renamed):
         trainer = Trainer(structure, config, data)
-        trainer.finish()
+        trainer.fit_transport()
         fitted.append(trainer.model.state_dict())
     assert not moved(*fitted)

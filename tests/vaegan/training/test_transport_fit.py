@@ -1,14 +1,18 @@
+import math
+
+import pytest
 import torch
 
 from tests.vaegan.model.test_transport import CLASSES, transport
 from vaegan.evaluation.leakage import leakage
 from vaegan.evaluation.probes import PANEL
-from vaegan.training.config import TransportTraining
+from vaegan.training.config import TransportFitConfig
+from vaegan.training.loop import TrainingLoop
 from vaegan.training.transport_codes import ChangedCodes, EncodedImages
-from vaegan.training.transport_fit import fit_transport
+from vaegan.training.transport_fit import fit_to_codes
 
 
-def training(**changes) -> TransportTraining:
+def training(**changes) -> TransportFitConfig:
     values = {
         "images": 100_000,
         "steps": 400,
@@ -17,9 +21,8 @@ def training(**changes) -> TransportTraining:
         "alignment": 0.0,
         "changes": 8,
         "images_per_change": 16,
-        "seed": 0,
     }
-    return TransportTraining(**(values | changes))
+    return TransportFitConfig(**(values | changes))
 
 
 def encoded(s, z, labels, std=None) -> EncodedImages:
@@ -45,7 +48,7 @@ def codes_and_labels(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Ten
 def test_a_fitted_transport_takes_the_class_out_and_brings_the_prior():
     train, test = codes_and_labels(6000), codes_and_labels(3000, seed=1)
     fitted, std = transport(), torch.full((4,), 0.3)
-    fit_transport(fitted, encoded(*train, std), None, training(steps=1000))
+    fit_to_codes(fitted, encoded(*train, std), None, training(steps=1000), seed=0)
 
     def read(parts):
         panel = {name: PANEL[name] for name in ("quadratic", "perceptron-0")}
@@ -61,7 +64,7 @@ def test_a_fitted_transport_takes_the_class_out_and_brings_the_prior():
         mine = moved[0][0][moved[0][1] == label]
         torch.testing.assert_close(mine.mean(0), torch.zeros(4), atol=1e-3, rtol=0)
         torch.testing.assert_close(torch.cov(mine.T), 0.91 * torch.eye(4), atol=1e-3, rtol=0)
-    assert torch.equal(fitted.identity(test[0]), test[2])
+    assert torch.equal(fitted.classify(test[0]), test[2])
 
 
 def test_equal_seeds_fit_equal_bits_and_others_do_not():
@@ -69,10 +72,26 @@ def test_equal_seeds_fit_equal_bits_and_others_do_not():
     fits = []
     for seed in (0, 0, 1):
         fits.append(transport())
-        fit_transport(fits[-1], encoded(s, z, labels), None, training(steps=20, seed=seed))
+        fit_to_codes(fits[-1], encoded(s, z, labels), None, training(steps=20), seed)
     states = [fit.state_dict() for fit in fits]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert any(not torch.equal(states[0][key], states[2][key]) for key in states[0])
+
+
+@pytest.mark.parametrize("steps", [1, 9, 10])
+def test_losses_of_a_short_fit_are_those_of_its_last_step(steps, monkeypatch):
+    histories, run = [], TrainingLoop.run
+
+    def recorded(loop, count):
+        names, losses = run(loop, count)
+        histories.append(losses)
+        return names, losses
+
+    monkeypatch.setattr(TrainingLoop, "run", recorded)
+    data = encoded(*codes_and_labels(300))
+    found = fit_to_codes(transport(), data, None, training(steps=steps), seed=0)
+    assert math.isfinite(found["transport_loss"])
+    assert list(found.values()) == histories[0][-1].tolist()
 
 
 def test_alignment_makes_one_change_of_style_one_step_of_the_code():
@@ -96,7 +115,7 @@ def test_alignment_makes_one_change_of_style_one_step_of_the_code():
     for weight in (0.0, 5.0):
         fitted = transport()
         aligned = training(alignment=weight, steps=800)
-        fit_transport(fitted, encoded(s, z, labels), ChangedCodes(rows, changed), aligned)
+        fit_to_codes(fitted, encoded(s, z, labels), ChangedCodes(rows, changed), aligned, seed=0)
         with torch.no_grad():
             moved = fitted(z, labels)
         slopes = [
@@ -117,7 +136,7 @@ def test_the_style_that_is_told_by_z_is_taken_out_of_s():
     own = 0.1 * torch.randn(3000, CLASSES, generator=rng)
     s = 20 * torch.eye(CLASSES)[labels] + told + own
     fitted = transport()
-    fit_transport(fitted, encoded(s, z, labels), None, training(steps=300))
+    fit_to_codes(fitted, encoded(s, z, labels), None, training(steps=300), seed=0)
     with torch.no_grad():
         new_s, new_z = fitted.separate(s, z)
     for label in range(CLASSES):
@@ -126,4 +145,4 @@ def test_the_style_that_is_told_by_z_is_taken_out_of_s():
         style = new_z[mine] - new_z[mine].mean(0)
         assert (before.T @ style / mine.sum()).abs().max() > 0.5
         assert (after.T @ style / mine.sum()).abs().max() < 0.05
-    torch.testing.assert_close(fitted.undo(new_s, new_z), z, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(fitted.restore_style(new_s, new_z), z, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,96 @@
+"""What a person sees while a stage runs; nothing depends on it."""
+
+import sys
+from typing import Any
+
+from pipeline.journal import Event
+
+
+class Console:
+    """Prints a stage's progress and its summary.
+
+    Args:
+        stage: Name of the stage.
+        steps: Steps of the training; None for other stages.
+    """
+
+    def __init__(self, stage: str, steps: int | None = None) -> None:
+        self.stage, self.steps = stage, steps
+        self.bar: Any = None
+
+    def event(self, event: Event) -> None:
+        """Prints a line for a report or a resumed training."""
+        if event["event"] == "resumed":
+            print(f"resuming from the checkpoint at step {event['step']}", flush=True)
+        elif event["event"] == "report":
+            line = _line(event["step"], self.steps, event["metrics"])
+            if not sys.stderr.isatty():
+                print(line, flush=True)
+                return
+            from tqdm import tqdm
+
+            self.bar = self.bar or tqdm(total=self.steps, unit="step")
+            self.bar.update(event["step"] - self.bar.n)
+            self.bar.write(line, file=sys.stdout)
+            if event["step"] == self.steps:
+                self.bar.close()
+
+    def summary(self, summary: dict[str, Any]) -> None:
+        """Prints what the stage has done."""
+        for line in SUMMARIES[self.stage](summary):
+            print(line, flush=True)
+
+
+def _line(step: int, steps: int | None, metrics: dict[str, float]) -> str:
+    shown = "  ".join(
+        f"{name.removesuffix('_loss')} {value:.2f}"
+        for name, value in metrics.items()
+        if name.endswith("_loss") and name != "generator_loss"
+    )
+    return f"step {step}/{steps}  {shown}  {metrics['images_per_second']:.0f} images/s"
+
+
+def _counts(images: dict[str, int]) -> str:
+    return ", ".join(f"{count} {split}" for split, count in images.items())
+
+
+def _prepared(summary: dict[str, Any]) -> list[str]:
+    shape = "x".join(map(str, summary["shape"]))
+    counts = _counts(summary["images"])
+    return [f"data/prepared: {summary['dataset']}, images of {shape}: {counts}"]
+
+
+def _trained(summary: dict[str, Any]) -> list[str]:
+    return ["  ".join(f"{name} {value:.3f}" for name, value in summary["fitted"].items())]
+
+
+def _encoded(summary: dict[str, Any]) -> list[str]:
+    return [f"encoded {_counts(summary['images'])} images of {summary['dataset']}"]
+
+
+def _classified(summary: dict[str, Any]) -> list[str]:
+    accuracy, dataset = summary["accuracy"], summary["dataset"]
+    return [f"the classifier is right on {accuracy:.2%} of real test images of {dataset}"]
+
+
+def _evaluated(summary: dict[str, Any]) -> list[str]:
+    verdict = f"{summary['verdict']}: {summary['verdict_reason']}"
+    return [
+        f"measured on {summary['measured']} of {summary['images']} {summary['split']} images "
+        "(evaluate.test_images caps them); dvc metrics show prints all metrics",
+        verdict if summary["verdict"] == "sound" else f"WARNING: {verdict}",
+    ]
+
+
+def _visualized(summary: dict[str, Any]) -> list[str]:
+    return [f"plotted reports/figures/{name}.png" for name in summary["figures"]]
+
+
+SUMMARIES = {
+    "prepare": _prepared,
+    "train": _trained,
+    "encode": _encoded,
+    "classifier": _classified,
+    "evaluate": _evaluated,
+    "visualize": _visualized,
+}

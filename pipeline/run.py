@@ -1,0 +1,163 @@
+"""Runs a stage: parameters checked first, the sync beside it, faults told in one line."""
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pipeline.artifacts.files import tree_digest
+from pipeline.artifacts.paths import (
+    CLASSIFIER,
+    CURVES,
+    FIGURES,
+    METRICS,
+    MODEL,
+    OUTPUTS,
+    PREPARED,
+    SWAPS,
+)
+from pipeline.console import Console
+from pipeline.params import Params, load_params
+from pipeline.sections import flat
+
+FAULTS = (ValueError, OSError, FloatingPointError)  # of the user's files, values and disk
+FOREIGN = ("MlflowException", "SQLAlchemyError")  # by name: a stage without them starts faster
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How a stage is run.
+
+    Attributes:
+        sections: Of params.yaml, that its ``run`` takes, in this order.
+        tracked: Whether it keeps a journal.
+        kept: Outputs that the journal keeps copies of, for artifacts of the run.
+        recorded: Inputs whose digests are recorded with those of the outputs.
+    """
+
+    sections: tuple[str, ...]
+    tracked: bool = True
+    kept: tuple[Path, ...] = ()
+    recorded: tuple[Path, ...] = ()
+
+
+STAGES = {
+    "prepare": Stage(("prepare",), tracked=False),
+    "train": Stage(("model", "train"), kept=(CURVES,), recorded=(PREPARED,)),
+    "encode": Stage(("encode",)),
+    "classifier": Stage(("classifier",), tracked=False),
+    "evaluate": Stage(("evaluate",), kept=(METRICS, SWAPS), recorded=(CLASSIFIER,)),
+    # DVC skips evaluate if a reproduction's codes and metrics are those in git: then this stage is
+    # the first that the store hears of the results from.
+    "visualize": Stage(("visualize",), kept=(METRICS, SWAPS, FIGURES), recorded=(METRICS, SWAPS)),
+}
+
+
+def run_stage(name: str) -> int:
+    """Runs a stage on the checked parameters; returns the exit status.
+
+    Parameters are checked before anything is touched. Faults of the user's files, values, disk and
+    tracking store end in one line on standard error; ``VAEGAN_TRACEBACK=1`` shows where.
+
+    Returns:
+        0, or 1 after a message; 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    try:
+        execute(name, load_params())
+    except KeyboardInterrupt:
+        print("stopped; dvc repro resumes from here", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Exception as error:
+        known = isinstance(error, FAULTS) or any(
+            kind.__name__ in FOREIGN for kind in type(error).__mro__
+        )
+        if os.environ.get("VAEGAN_TRACEBACK") or not known:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def execute(name: str, params: Params) -> None:
+    """Runs a stage, with a journal and a follower if it is tracked, and prints its summary."""
+    module = importlib.import_module(f"pipeline.stages.{name}")
+    console = Console(name, params.train.steps)
+    if STAGES[name].tracked:
+        _execute_tracked(name, module, params, console)
+    else:
+        sections = (getattr(params, section) for section in STAGES[name].sections)
+        console.summary(module.run(*sections))
+
+
+def _execute_tracked(name: str, module: ModuleType, params: Params, console: Console) -> None:
+    """Runs a stage with a journal, and a follower that sends it to MLflow."""
+    from pipeline.journal import Event, Journal
+    from pipeline.tracking.follower import Follower, context
+
+    follower = Follower()
+    sections = {section: getattr(params, section) for section in STAGES[name].sections}
+    settings: dict[str, Any] = {}
+    for section, values in sections.items():
+        settings |= flat(values, f"{section}.")
+
+    def on_event(event: Event) -> None:
+        console.event(event)
+        if event["event"] == "begin":
+            if model := event["about"].get("model"):
+                journal.keep_model(MODEL, model)
+            follower.start(journal)
+        follower.wake()
+
+    journal = Journal(name, context(settings), follower.open, on_event)
+    with _terminable():
+        try:
+            summary = module.run(*sections.values(), journal)
+            journal.keep_model(MODEL, summary["model"])
+            for path in STAGES[name].kept:
+                if path.exists():
+                    journal.keep_file(path)
+            recorded = (*STAGES[name].recorded, *OUTPUTS[name])
+            digests = {str(path): tree_digest(path) for path in recorded}
+            journal.outputs(summary, digests)
+            console.summary(summary)
+        except BaseException as error:
+            with _patient():
+                killed = isinstance(error, KeyboardInterrupt | SystemExit)
+                reason = f"{type(error).__name__}: {error}"[:500]
+                journal.end("KILLED" if killed else "FAILED", reason)
+                follower.stop(finished=False)
+            raise
+        journal.end("FINISHED")
+        follower.stop(finished=True)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the block by SystemExit."""
+
+    def terminate(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    """A second Ctrl-C or SIGTERM does not interrupt the block."""
+    both = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in both]
+    try:
+        yield
+    finally:
+        for number, handler in zip(both, before, strict=True):
+            signal.signal(number, handler)

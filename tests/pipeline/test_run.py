@@ -1,0 +1,188 @@
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.__main__ import main as door
+from pipeline.artifacts.codes import CODE_ARRAYS
+from pipeline.artifacts.files import ArtifactError
+from pipeline.run import execute, run_stage
+from pipeline.stages import prepare
+from pipeline.stages.encode import encode_split
+from pipeline.stages.train import sample_grid
+from pipeline.stages.visualize import style_sources
+from pipeline.tracking import store, sync
+from vaegan.data import to_unit_range
+from vaegan.model.vae import DisentanglingVAE
+
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "params.yaml").write_text(SHIPPED.read_text())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def stage(folder, monkeypatch):
+    """A function that replaces what the stage ``prepare`` does."""
+    return lambda function: monkeypatch.setattr(prepare, "run", function)
+
+
+def fail(fault: BaseException):
+    def function(_):
+        raise fault
+
+    return function
+
+
+def test_a_stage_gets_its_own_checked_section(stage):
+    seen = []
+    stage(lambda section: seen.append(section) or {"dataset": "x", "shape": (1,), "images": {}})
+    assert run_stage("prepare") == 0
+    assert seen[0].dataset == "mnist"
+
+
+def test_wrong_parameters_stop_a_stage_before_it_starts(folder, stage, capsys):
+    (folder / "params.yaml").write_text(SHIPPED.read_text().replace("steps: ", "steps: -"))
+    seen = []
+    stage(seen.append)
+    assert run_stage("prepare") == 1
+    assert seen == []
+    assert "train.steps: got -" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fault", [ArtifactError("x.npy is missing"), OSError(28, "no space")])
+def test_a_fault_is_one_line_and_an_exit_status(stage, capsys, fault):
+    stage(fail(fault))
+    assert run_stage("prepare") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: {fault}"
+
+
+@pytest.mark.parametrize("kind", [MlflowException, SQLAlchemyError])
+def test_a_fault_of_the_store_is_one_line_too(stage, capsys, kind):
+    stage(fail(kind("the store is gone")))
+    assert run_stage("prepare") == 1
+    assert capsys.readouterr().err == "error: the store is gone\n"
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(stage):
+    stage(fail(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        run_stage("prepare")
+
+
+def test_ctrl_c_is_one_line_and_an_exit_status(stage, capsys):
+    stage(fail(KeyboardInterrupt()))
+    assert run_stage("prepare") == 130
+    assert "dvc repro resumes from here" in capsys.readouterr().err
+
+
+def test_a_second_interrupt_while_the_first_is_written_down_does_not_make_the_run_a_success(
+    small, monkeypatch
+):
+    def interrupt(*_) -> None:
+        raise KeyboardInterrupt
+
+    send = sync._Sync.send
+
+    def impatient(self, go_on):
+        if self.events[-1]["event"] == "end":
+            os.kill(os.getpid(), signal.SIGINT)
+        return send(self, go_on)
+
+    monkeypatch.setattr("pipeline.stages.train.sample_grid", interrupt)
+    monkeypatch.setattr(sync._Sync, "send", impatient)
+    with pytest.raises(KeyboardInterrupt):
+        execute("train", small)
+    (run,) = MlflowClient().search_runs([store.connect()])
+    assert run.info.status == "KILLED"
+    assert run.data.tags["failure"].startswith("KeyboardInterrupt")
+
+
+def test_sigterm_ends_the_run_killed(small, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(
+        "pipeline.stages.train.sample_grid", lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    with pytest.raises(SystemExit) as exit_:
+        execute("train", small)
+    assert exit_.value.code == 143
+    (run,) = MlflowClient().search_runs([store.connect()])
+    assert run.info.status == "KILLED"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ([], 2, "usage: python -m pipeline COMMAND"),
+        (["--help"], 0, "visualize"),
+        (["trian"], 2, "error: unknown command trian"),
+        (["train", "--fast"], 2, "error: train takes no arguments, got --fast"),
+        (["compare", "--help"], 0, "--recorded"),
+    ],
+)
+def test_the_door_says_what_there_is(arguments, status, said, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        sys.exit(door(arguments))
+    assert exit_.value.code == status
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
+
+
+@pytest.fixture
+def model(model_config) -> DisentanglingVAE:
+    torch.manual_seed(0)
+    model = DisentanglingVAE(model_config)
+    model.encode(torch.rand(8, 1, 16, 16))
+    return model.eval()
+
+
+def test_encoding_in_batches_is_encoding_at_once_in_the_order_of_the_images(model, bars):
+    batches = list(encode_split(model, bars, 100, torch.device("cpu")))
+    assert [len(batch["labels"]) for batch in batches] == [100, 100, 56]
+    arrays = {name: np.concatenate([batch[name] for batch in batches]) for name in CODE_ARRAYS}
+    with torch.inference_mode():
+        codes = model.encode(to_unit_range(torch.from_numpy(bars.images)))
+    expected = (
+        codes.specified.mean,
+        codes.specified.std,
+        codes.unspecified.mean,
+        codes.unspecified.std,
+        torch.from_numpy(bars.labels),
+    )
+    assert all(set(batch) == set(CODE_ARRAYS) for batch in batches)
+    for array, tensor in zip(arrays.values(), expected, strict=True):
+        # Batches of another size are summed in another order: float32 rounding.
+        np.testing.assert_allclose(array, tensor.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_sample_grid_has_sources_on_its_edges_and_identity_by_column(model, bars):
+    images = to_unit_range(torch.from_numpy(bars.images[:3]))
+    grid = sample_grid(model, images).reshape(4, 16, 4, 16).swapaxes(1, 2)
+    assert grid.dtype == np.uint8
+    assert (grid[0, 0] == 0).all()
+    for i in range(3):
+        source = bars.images[i, 0]
+        assert np.array_equal(grid[0, i + 1], source)
+        assert np.array_equal(grid[i + 1, 0], source)
+    with torch.inference_mode():
+        drawn = model.eval().swap(images[1:2], images[2:3])[0, 0].numpy()
+    np.testing.assert_allclose(grid[3, 2], 255 * drawn, atol=1)
+
+
+def test_styles_come_from_every_class_in_turn_and_from_no_classs_first_image():
+    labels = np.array([0, 1, 1, 2, 0, 2, 1, 0, 0])
+    assert style_sources(labels, 4).tolist() == [4, 2, 5, 7]
+    assert style_sources(labels, 100).tolist() == [4, 2, 5, 7, 6, 8]

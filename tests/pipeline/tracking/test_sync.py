@@ -1,0 +1,475 @@
+"""What a sync makes of journals in a real store."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from pipeline.artifacts.files import sha256, write_json
+from pipeline.artifacts.paths import METRICS, MODEL, PREPARED, repository
+from pipeline.journal import EVENTS, FOLDER, Journal, read_events
+from pipeline.tracking import champion, registry, store, sync
+from pipeline.tracking.provenance import provenance
+from tests.pipeline.conftest import GRID
+from vaegan.model.vae import DisentanglingVAE, weights_digest
+
+ROOT = Path(__file__).parents[3]
+
+
+def steps(run_id: str, metric: str = "loss") -> list[int]:
+    return [point.step for point in MlflowClient().get_metric_history(run_id, metric)]
+
+
+def content(run_id: str) -> dict:
+    """All that a run holds, but for what its store chose by itself."""
+    client, run = MlflowClient(), mlflow.get_run(run_id)
+    artifacts, waiting = set(), [""]
+    while waiting:
+        for file in client.list_artifacts(run_id, waiting.pop()):
+            if file.is_dir:
+                waiting.append(file.path)
+            else:  # names of images hold a random part
+                artifacts.add(file.path.split("+step+")[0] + file.path.partition("+step+")[2][:4])
+    return {
+        "tags": {k: v for k, v in run.data.tags.items() if k != "mlflow.log-model.history"},
+        "params": run.data.params,
+        "metrics": {
+            name: [(p.step, p.value, p.timestamp) for p in client.get_metric_history(run_id, name)]
+            for name in run.data.metrics
+        },
+        "status": run.info.status,
+        "ended": run.info.end_time,
+        "inputs": [entry.dataset.digest for entry in run.inputs.dataset_inputs],
+        "artifacts": artifacts,
+        "images": [
+            file.path.split("+")[2]
+            for file in client.list_artifacts(run_id, "images")
+            if file.path.endswith(".webp")  # MLflow's preview, which it writes last
+        ],
+        "versions": [
+            (v.tags["model.sha256"], sorted(v.tags))
+            for v in client.search_model_versions(f"run_id = '{run_id}'")
+        ],
+    }
+
+
+def test_a_training_is_a_run_with_everything_that_its_journal_tells(told):
+    run_id = told.train()
+    run = mlflow.get_run(run_id)
+    history = MlflowClient().get_metric_history(run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(5, 2.0), (10, 1.0)]
+    files = [file.path for file in MlflowClient().list_artifacts(run_id, "images")]
+    for step in (5, 10):
+        assert any(f"samples+step+{step}+" in file and file.endswith(".png") for file in files)
+    assert run.data.params == {"dataset": "bars", "train.lr": "0.1"}
+    assert run.data.tags["training.key"] == "key"
+    assert run.data.tags["mlflow.note.content"] == "about it"
+    assert run.data.tags["sha256.models"] == "digest of models"
+    assert run.data.metrics["transport_loss"] == 1.0
+    assert run.info.status == "FINISHED"
+    version = registry.version_of(weights_digest(MODEL))
+    assert (version.run_id, version.tags["dataset"]) == (run_id, "bars")
+    assert registry.load().predict(np.zeros((1, 1, 16, 16), np.float32)).shape == (1, 1, 16, 16)
+
+
+def write_history(told) -> list[Path]:
+    """A training that was killed and resumed, then two stages of its model: their journals."""
+    journal = told.begin(**{"train.lr": 0.1})
+    journal.report(5, {"lr": 0.1, "loss": 2.0}, GRID)
+    journal.end("KILLED", "SystemExit: 143")
+    resumed = told.begin(**{"train.lr": 0.1})
+    assert resumed.folder == journal.folder
+    resumed.resumed(5)
+    resumed.report(5, {"lr": 0.1, "loss": 2.0})  # as a resumed training does: it is there already
+    resumed.report(10, {"lr": 0.05, "loss": 1.0}, GRID)
+    told.finish(resumed, models="digest")
+    encode = told.begin("encode", **{"encode.batch_size": 7})
+    told.finish(encode, codes="digest")
+    results = {
+        "verdict": "sound", "dataset": "bars", "split": "test", "protocol": "p", "gates": "passed",
+        "champion_by": "leakage/mean", "leakage/mean": 0.2, "model/digest": weights_digest(MODEL),
+    }  # fmt: skip
+    write_json(METRICS, results)
+    evaluate = told.begin("evaluate", **{"evaluate.seed": 0})
+    told.finish(evaluate, **{"reports/metrics.json": "digest"})
+    return [journal.folder, encode.folder, evaluate.folder]
+
+
+def run_of(experiment: str) -> str:
+    (run,) = MlflowClient().search_runs([experiment])
+    return run.info.run_id
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_prefixes_synced_any_number_of_times_give_the_run_of_one_sync(
+    told, tmp_path, monkeypatch, seed
+):
+    folders = write_history(told)
+    whole = {folder: (folder / EVENTS).read_bytes() for folder in folders}
+    results = []
+    for often in (False, True):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/{often}.db")
+        experiment, dice = store.connect(), random.Random(seed)  # noqa: S311 (moments, no secrets)
+        for folder in folders:
+            lines = whole[folder]
+            ends = sorted(dice.randrange(1, len(lines)) for _ in range(4)) if often else []
+            for end in [*ends, len(lines)]:  # also in the middle of a line
+                (folder / EVENTS).write_bytes(lines[:end])
+                for _ in range(dice.choice((1, 2)) if often else 1):
+                    sync.sync_journal(folder, experiment)
+        results.append(content(run_of(experiment)))
+    assert results[0] == results[1]
+    assert results[0]["status"] == "FINISHED"
+    assert [step for step, _, _ in results[0]["metrics"]["loss"]] == [5, 10]
+    assert sorted(results[0]["images"]) == ["10", "5"]
+    assert results[0]["tags"]["verdict"] == "sound"
+    assert "failure" not in results[0]["tags"]
+
+
+SYNC = """
+import sys
+from pathlib import Path
+from pipeline.tracking import store, sync
+experiment = store.connect()
+print("ready", flush=True)
+sys.stdin.readline()
+for folder in sys.argv[1:]:
+    sync.sync_journal(Path(folder), experiment)
+"""
+
+
+def test_two_processes_that_sync_at_once_give_the_run_of_one_sync(told, tmp_path, monkeypatch):
+    folders = write_history(told)
+    results = []
+    for processes in (1, 2):
+        uri = f"sqlite:///{tmp_path}/{processes}.db"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        experiment = store.connect()
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-c", SYNC, *map(str, folders)],
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            )
+            for _ in range(processes)
+        ]  # fmt: skip
+        for process in started:
+            assert process.stdout.readline() == "ready\n"
+        for process in started:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in started:
+            process.communicate(timeout=120)
+            assert process.returncode == 0
+        results.append(content(run_of(experiment)))
+    assert results[0] == results[1]
+    assert [step for step, _, _ in results[1]["metrics"]["loss"]] == [5, 10]
+
+
+def cut_off(method, left: list[int]):
+    """A method that fails when the calls that are left are used up."""
+
+    def call(*arguments, **options):
+        left[0] -= 1
+        if left[0] == 0:
+            raise MlflowException("the store is gone")
+        return method(*arguments, **options)
+
+    return call
+
+
+@pytest.mark.parametrize("call", range(1, 14))
+def test_a_sync_that_is_cut_off_at_any_call_is_completed_by_the_next(
+    told, tmp_path, monkeypatch, call
+):
+    folders = write_history(told)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/whole.db")
+    experiment = store.connect()
+    for folder in folders:
+        sync.sync_journal(folder, experiment)
+    expected = content(run_of(experiment))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/cut.db")
+    experiment, left = store.connect(), [call]
+    with monkeypatch.context() as patch:
+        for name in ("log_batch", "log_image", "log_artifact", "log_inputs", "set_terminated"):
+            patch.setattr(MlflowClient, name, cut_off(getattr(MlflowClient, name), left))
+        with pytest.raises(MlflowException, match="gone"):
+            for folder in folders:
+                sync.sync_journal(folder, experiment)
+    for folder in folders:
+        sync.sync_journal(folder, experiment)
+    assert content(run_of(experiment)) == expected
+
+
+def test_a_lost_store_is_filled_anew_from_what_lies_on_disk(told, workspace, monkeypatch):
+    run_id = told.train()
+    assert told.stage("encode", **{"encode.batch_size": 7}) == run_id
+    before = content(run_id)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace}/new.db")
+    assert told.sync_all() == 0  # no stage fills a new store with what another one was told
+    assert told.sync_all(everything=True) == 2
+    assert content(run_of(store.connect())) == before
+    assert told.sync_all(everything=True) == 0
+
+
+def test_journals_of_one_store_are_not_sent_to_another_but_by_hand(told, workspace, monkeypatch):
+    told.finish(told.begin())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace}/other.db")
+    assert told.sync_all() == 0
+    assert not MlflowClient().search_runs([store.connect()])
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert told.sync_all() == 1
+    assert told.sync_all() == 0
+
+
+def test_a_later_stage_logs_into_the_run_that_trained_the_model(told):
+    trained = told.train()
+    assert told.stage("encode", **{"encode.batch_size": 7}) == trained
+    run = mlflow.get_run(trained)
+    assert run.data.params["encode.batch_size"] == "7"
+    assert run.info.status == "FINISHED"
+
+
+def test_of_several_runs_of_a_model_the_newest_is_taken(told):
+    first, newest = told.train(), told.train()
+    assert first != newest
+    assert told.stage() == newest
+
+
+def test_training_a_registered_model_again_registers_it_no_second_time(told):
+    first = told.train()
+    told.train()
+    (version,) = MlflowClient().search_model_versions("name = 'vaegan'")
+    assert version.run_id == first
+    alias = MlflowClient().get_model_version_by_alias("vaegan", "candidate")
+    assert alias.version == version.version
+
+
+def test_a_store_without_the_models_run_gets_one_that_says_so(told):
+    run_id = told.stage("encode")
+    run = mlflow.get_run(run_id)
+    assert "no run in which this model was trained" in run.data.tags["mlflow.note.content"]
+    assert run.data.params["train.lr"] == "0.1"
+    assert run.data.tags["sha256.data/prepared"]
+    assert told.stage("evaluate") == run_id
+
+
+def test_a_model_of_another_store_is_registered_here_too(told):
+    run_id = told.stage("encode")
+    version = registry.version_of(weights_digest(MODEL))
+    assert version.run_id == run_id
+    assert version.tags["dataset"] == "bars"
+
+
+def test_an_unfinished_training_goes_on_in_its_own_run_and_another_does_not(told):
+    journal = told.begin()
+    journal.report(5, {"lr": 1.0})
+    journal.end("FAILED", "RuntimeError: out of luck")
+    first = told.sync(journal)
+    other = told.begin(key="other key")
+    assert told.sync(other) != first
+    again = told.begin()
+    assert again.last_step == 5
+    assert told.sync(again) == first
+    assert mlflow.get_run(first).info.status == "RUNNING"
+    told.finish(again)
+    assert told.sync(again) == first
+    run = mlflow.get_run(first)
+    assert run.info.status == "FINISHED"
+    assert "failure" not in run.data.tags
+    assert told.sync(told.begin()) != first
+
+
+def test_an_experiment_deleted_in_the_page_is_brought_back(told):
+    identity = store.connect()
+    MlflowClient().delete_experiment(identity)
+    assert store.connect() == identity
+    assert told.train()
+
+
+def test_words_among_the_results_are_tags(told):
+    write_history(told)
+    told.sync_all()
+    run = mlflow.get_run(run_of(store.connect()))
+    assert run.data.tags["verdict"] == "sound"
+    assert run.data.metrics["leakage/mean"] == 0.2
+    assert champion.champion_of("bars").version
+
+
+def test_a_parameter_that_changed_since_is_tagged_not_lost(told):
+    told.train()
+    for size in (7, 9):
+        run_id = told.stage("encode", **{"encode.batch_size": size})
+    run = mlflow.get_run(run_id)
+    assert run.data.params["encode.batch_size"] == "7"
+    assert run.data.tags["now.encode.batch_size"] == "9"
+    told.stage("encode", **{"encode.batch_size": 7})
+    assert "now.encode.batch_size" not in mlflow.get_run(run_id).data.tags
+
+
+def test_an_older_journal_of_a_stage_changes_nothing_after_a_newer_one(told):
+    told.train()
+    older = told.begin("encode", **{"encode.batch_size": 7})
+    told.finish(older)
+    run_id = told.stage("encode", **{"encode.batch_size": 9})
+    before = content(run_id)
+    told.sync(older)
+    assert content(run_id) == before
+
+
+def test_the_data_set_is_logged_with_a_digest_of_all_its_bytes(told):
+    run = mlflow.get_run(told.train())
+    (entry,) = run.inputs.dataset_inputs
+    digest = sha256(PREPARED / "train/images.npy")
+    assert (entry.dataset.name, entry.dataset.digest) == ("bars", digest[:16])
+    assert json.loads(entry.dataset.profile)["features_shape"] == [256, 1, 16, 16]
+    assert run.data.tags["dataset"] == "bars"
+
+
+@pytest.mark.parametrize("status", ["FAILED", "KILLED"])
+def test_a_journal_that_ends_badly_ends_its_run_with_the_reason(told, status):
+    journal = told.begin()
+    journal.end(status, "RuntimeError: out of luck")
+    run = mlflow.get_run(told.sync(journal))
+    assert run.info.status == status
+    assert run.data.tags["failure"] == "RuntimeError: out of luck"
+    assert not MlflowClient().search_model_versions("name = 'vaegan'")
+
+
+def test_a_reason_that_the_store_does_not_take_does_not_make_the_run_a_success(told, monkeypatch):
+    journal = told.begin()
+    run_id = told.sync(journal)
+    journal.end("FAILED", "out of luck")
+
+    def locked(*_, **__) -> None:
+        raise MlflowException("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", locked)
+        with pytest.raises(MlflowException, match="locked"):
+            told.sync(journal)
+    assert mlflow.get_run(run_id).info.status == "RUNNING"
+    told.sync_all()
+    assert mlflow.get_run(run_id).info.status == "FAILED"
+
+
+def test_the_store_is_the_users_also_from_a_temporary_copy(told, workspace, monkeypatch):
+    user = workspace / "user"
+    user.mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(user))
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-name")
+    run_id = told.train()
+    assert (user / "mlflow.db").is_file()
+    assert list((user / FOLDER).glob("*-train-*"))
+    assert not (workspace / "mlflow.db").exists()
+    assert not (workspace / FOLDER).exists()
+    run = mlflow.get_run(run_id)
+    assert run.info.artifact_uri.startswith((user / "mlruns").as_uri())
+    assert (run.info.run_name, run.data.tags["dvc.exp"]) == ("brave-name", "brave-name")
+
+
+def test_an_ambient_run_id_redirects_nothing(told, monkeypatch):
+    experiment = store.connect()
+    stranger = MlflowClient().create_run(experiment)
+    monkeypatch.setenv("MLFLOW_RUN_ID", stranger.info.run_id)
+    assert told.train() != stranger.info.run_id
+    assert MlflowClient().get_run(stranger.info.run_id).data.params == {}
+
+
+def test_experiments_that_come_to_one_model_are_named_in_its_run(told, monkeypatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "first")
+    trained = told.train()
+    for name in ("first", "second", "third", "second"):
+        monkeypatch.setenv("DVC_EXP_NAME", name)
+        assert told.stage("encode") == trained
+    tags = mlflow.get_run(trained).data.tags
+    assert (tags["dvc.exp"], tags["dvc.exp.also"]) == ("first", "second, third")
+
+
+def test_a_run_that_was_deleted_is_left_alone(told, capsys):
+    journal = told.begin()
+    run_id = told.sync(journal)
+    told.finish(journal)
+    MlflowClient().delete_run(run_id)
+    assert told.sync_all() == 0
+    assert f"run {run_id} was deleted" in capsys.readouterr().out
+    assert not MlflowClient().search_runs([store.connect()])
+
+
+def test_a_lost_model_is_registered_also_where_another_has_taken_its_place(told, model_config):
+    """As where two experiments are queued, or DVC has removed outputs for the next training."""
+    told.finish(told.begin())
+    digest = weights_digest(MODEL)
+    shutil.rmtree(MODEL)
+    DisentanglingVAE(model_config).eval().save(MODEL, {"params": {}})
+    assert weights_digest(MODEL) != digest
+    assert told.sync_all() == 1
+    assert registry.version_of(digest).run_id == run_of(store.connect())
+
+
+def test_a_version_records_digests_of_the_tree_it_was_trained_from_only(told, monkeypatch):
+    told.train()
+    assert told.stage("encode")
+    tags = registry.version_of(weights_digest(MODEL)).tags
+    assert tags["sha256.encode"] == "digest"
+    monkeypatch.setattr("tests.pipeline.conftest.follower.context", lambda params: changed(params))
+    told.stage("evaluate")
+    assert "sha256.evaluate" not in registry.version_of(weights_digest(MODEL)).tags
+
+
+def changed(params):
+    from pipeline.journal import Context
+
+    return Context(params, {"git.commit": "another"}, store=store.store_digest())
+
+
+def test_without_git_a_run_is_tracked_all_the_same(told, workspace, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(workspace.parent))
+    assert "git.commit" not in provenance().tags
+    assert told.train()
+
+
+def test_processes_that_set_up_a_fresh_store_at_once_all_succeed(workspace):
+    code = "from pipeline.tracking import store; print(store.connect())"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    answers = {process.communicate()[0].split()[-1] for process in started}
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert len(answers) == 1
+
+
+def test_a_relative_store_lies_in_the_users_repository(workspace, monkeypatch):
+    (workspace / "user").mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(workspace / "user"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
+    store.connect()
+    assert (workspace / "user" / "own.db").is_file()
+
+
+def test_the_users_own_tracking_uri_is_taken(told, workspace, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace}/other.db")
+    told.train()
+    assert (workspace / "other.db").is_file()
+    assert not (workspace / "mlflow.db").exists()
+
+
+def test_a_journal_in_use_by_its_own_process_is_left_to_it(told):
+    journal = told.begin()
+    assert told.sync_all() == 0
+    journal.end("FINISHED")
+    assert told.sync_all() == 1
+    assert len(read_events(journal.folder)) == 2
+    assert isinstance(journal, Journal)
+    assert repository().is_dir()

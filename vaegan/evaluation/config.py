@@ -1,0 +1,60 @@
+"""Configuration of the evaluation: sections ``classifier`` and ``evaluate`` of the parameters."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge
+
+from vaegan.bounds import Count, Device, Fraction, Seed, Threads
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """How to train the classifier of real images, which recognises the generated ones."""
+
+    seed: Seed
+    """Seed of its weights and batches."""
+    steps: Count
+    """Batches of 128 images."""
+    device: Device
+    """Device to train it on; auto: CUDA if available, else the CPU."""
+    threads: Threads
+    """CPU threads."""
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """Bounds that a model must meet to become the champion of its data set."""
+
+    transfer: Fraction
+    """Share of swaps that show the identity asked for (swap/identity_accuracy), at least."""
+    specified: Fraction
+    """Accuracy of a linear probe of the specified code (specified/probe_accuracy), at least."""
+    leakage: Fraction
+    """Accuracy of the strongest probe of the style's means (leakage/mean), at most."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How to evaluate a model."""
+
+    seed: Seed
+    """Seed of the probes and of the choice of swaps."""
+    split: Literal["test", "validation"]
+    """Images to evaluate on; validation: those that prepare.validation_size held out."""
+    test_images: Annotated[int, Ge(100)]
+    """Images of the split, at most, that everything is measured on; a stratified choice."""
+    probe_images: Annotated[int, Ge(100)]
+    """Training codes, at most, that probes are fitted on; a stratified choice."""
+    swaps: Annotated[int, Ge(100)]
+    """Swapped images of each kind that are generated and classified."""
+    degenerate_below: Fraction
+    """Identity transfer below which the verdict on a model is degenerate."""
+    gates: GateConfig
+    """Bounds that a champion must meet."""
+    champion_by: Literal["leakage/mean", "swap/identity_accuracy", "reconstruction/mse"]
+    """Metric in which a new champion must be better than the champion before it."""
+    device: Device
+    """Device to generate and classify images on; auto: CUDA if available, else the CPU."""
+    threads: Threads
+    """CPU threads."""
