@@ -1,36 +1,36 @@
-"""Runs benchmarks, each in a process of its own, and writes what they found.
+"""Runs benchmarks, each in its own process, and writes their results.
 
-``python -m benchmarks`` runs all; ``python -m benchmarks step encode`` these two. Results go to
-``benchmarks/latest``, which git ignores. ``--table`` runs nothing and prints the table of what
-is there; ``--publish`` takes it over into ``benchmarks/results`` and the README. Run from the
-repository, after ``dvc repro``: the benchmarks read its data, model and codes.
+``python -m benchmarks`` runs all; ``python -m benchmarks step together`` these two. Results go to
+``benchmarks/latest``, which git ignores. ``--table`` only prints the table of these results;
+``--publish`` copies them to ``benchmarks/results`` and the table of all results to
+``docs/benchmarks.md``. Run from the repository, after ``dvc repro``: the benchmarks read its
+data, model and codes.
 """
 
 import argparse
 import importlib
 import json
-import os
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import BEGUN, LATEST, Result, machine
+from benchmarks.measure import LATEST, Result, machine
 
 RESULTS = Path(__file__).parent / "results"
-README = Path("README.md")
-# In the order of the table. "gpu" is skipped where there is no CUDA device.
-NAMES = ("step", "plain", "quality", "encode", "overhead", "growth", "gpu")
+DOCUMENT = Path(__file__).parents[1] / "docs/benchmarks.md"
+START, END = "<!-- table -->", "<!-- /table -->"  # lines of the document
+# In the order of the table. "gpu" has no results without a CUDA device.
+NAMES = ("step", "plain", "quality", "encode", "together", "overhead", "growth", "gpu")
 
 
 def run_here(name: str) -> None:
     """Runs one benchmark in this process and writes ``latest/NAME.json``."""
     module = importlib.import_module(f"benchmarks.{name}")
     results: list[Result] = module.run()
-    if not results:  # no such device here: what another machine found stays
+    if not results:  # no such device here: another machine's results stay
         return
     content = {
         "benchmark": name,
@@ -44,13 +44,13 @@ def run_here(name: str) -> None:
 
 
 def read(name: str, folder: Path) -> dict[str, Any] | None:
-    """What a benchmark wrote when it last ran; None if it never did."""
+    """Reads the results of a benchmark; None if there are none."""
     path = folder / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
 def table(folder: Path, names: tuple[str, ...] = NAMES) -> str:
-    """All results in a folder as a Markdown table, one row per quantity."""
+    """Returns all results in a folder as a Markdown table, one row per quantity."""
     lines = ["| benchmark | quantity | measured | target |", "| --- | --- | --- | --- |"]
     for name in names:
         for row in (read(name, folder) or {"results": []})["results"]:
@@ -65,49 +65,70 @@ def table(folder: Path, names: tuple[str, ...] = NAMES) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, without an exponent."""
+    """Formats a number with three significant digits, without an exponent."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     text = f"{value:.3g}"
     return f"{value:.6f}".rstrip("0") if "e" in text else text
 
 
+def machines(folder: Path) -> str:
+    """Returns a Markdown list of the machines that gave the results in a folder."""
+    names: dict[str, list[str]] = {}
+    for name in NAMES:
+        if content := read(name, folder):
+            about = content["machine"]
+            words = [about["cpu"], f"{about['cores']} cores", f"{about['memory_gib']} GiB"]
+            words += about["instructions"] + [about["gpu"]] * bool(about["gpu"])
+            line = ", ".join([*words, f"Python {about['python']}", f"torch {about['torch']}"])
+            names.setdefault(line, []).append(f"`{name}`")
+    return "\n".join(f"- {', '.join(measured)}: {line}." for line, measured in names.items())
+
+
+def published() -> str:
+    """Returns the part of the document that the results determine, markers included."""
+    return f"{START}\n{table(RESULTS)}\n\n{machines(RESULTS)}\n{END}"
+
+
 def publish() -> None:
-    """Takes the latest results over into ``results``, and their table into the README."""
-    for path in LATEST.iterdir():
+    """Copies the latest results to ``results``, and writes their table into the document.
+
+    Raises:
+        ValueError: the document lacks the lines between which the table stands.
+    """
+    text = DOCUMENT.read_text()
+    if START not in text or END not in text:
+        raise ValueError(f"{DOCUMENT}: expected the lines {START} and {END}")
+    for path in LATEST.glob("*"):
         shutil.copyfile(path, RESULTS / path.name)
-    text = README.read_text()
-    head = text.index("| benchmark | quantity |")
-    tail = text.index("\n\n", head)
-    README.write_text(text[:head] + table(RESULTS) + text[tail:])
+    before, after = text.split(START)[0], text.split(END)[1]
+    DOCUMENT.write_text(before + published() + after)
 
 
 def main() -> int:
-    """Command line; returns 0, or 1 where a benchmark broke (a missed target is a result)."""
+    """Runs the command; returns 0, or 1 if a benchmark failed (a missed target is a result)."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], help="default: all of them")
-    parser.add_argument("--table", action="store_true", help="print the results on disk")
-    parser.add_argument("--publish", action="store_true", help="take them over into the README")
+    parser.add_argument("--table", action="store_true", help="print the latest results")
+    parser.add_argument("--publish", action="store_true", help="copy them to the document")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    broken = []
+    failed = []
     for name in () if options.table or options.publish else options.names or NAMES:
         if options.here:
             run_here(name)
             continue
         print(f"benchmark {name} ...", file=sys.stderr, flush=True)
-        # A process each: memory, threads and allocator are those of a fresh start.
-        child = [sys.executable, "-m", "benchmarks", "--here", name]
-        environment = os.environ | {BEGUN: str(time.time())}
-        if subprocess.run(child, env=environment).returncode:
-            broken.append(name)
+        # Its own process: memory, threads and allocator are those of a fresh start.
+        if subprocess.run([sys.executable, "-m", "benchmarks", "--here", name]).returncode:
+            failed.append(name)
     if not options.here:
         print(table(LATEST, tuple(options.names) or NAMES))
     if options.publish:
         publish()
-    if broken:
-        print(f"error: these benchmarks broke off: {', '.join(broken)}", file=sys.stderr)
-    return 1 if broken else 0
+    if failed:
+        print(f"error: these benchmarks failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

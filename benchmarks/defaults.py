@@ -1,10 +1,11 @@
-"""The default run's parts, from ``params.yaml`` and what ``dvc repro`` left on disk."""
+"""The default run's parts, from ``params.yaml`` and the outputs of ``dvc repro``.
 
+The only benchmark code that knows how the stage ``train`` sets up and runs its loop.
+"""
+
+import json
 import os
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,9 +14,10 @@ import torch
 
 from pipeline.artifacts.checkpoints import Checkpoints
 from pipeline.artifacts.dataset import Dataset, read_dataset
-from pipeline.params import Params, load_params
-from pipeline.tracking import runs as tracking
-from vaegan.data import as_tensor, first_per_class, to_unit_range
+from pipeline.console import Console
+from pipeline.journal import Journal
+from pipeline.params import PARAMS_FILE, Params, load_params, read_yaml
+from pipeline.stages.train import run_training, sample_images
 from vaegan.devices import configure_torch, resolve_device
 from vaegan.training.trainer import Trainer
 
@@ -23,43 +25,46 @@ Kind = TypeVar("Kind", bound=Trainer)
 
 
 def configured(device: str = "cpu") -> tuple[Params, Dataset, torch.device]:
-    """The parameters, the data set and a device, with torch set up as the stages do."""
+    """Returns parameters, data set and device, after setting torch up as the stages do."""
     params = load_params()
     configure_torch(params.train.threads)
     return params, read_dataset(), resolve_device(device)
 
 
-def trainer(kind: type[Kind], device: str = "cpu", **changes: Any) -> Kind:
-    """A trainer of the default run, with some fields of its configuration changed."""
+def make_trainer(kind: type[Kind], device: str = "cpu", **changes: Any) -> Kind:
+    """Builds a trainer of the default run with some fields of its configuration replaced."""
     params, dataset, _ = configured(device)
-    return kind(params.model, replace(params.train, **{"device": device} | changes), dataset.train)
+    config = replace(params.train, **{"device": device} | changes)
+    return kind(params.model, config, dataset.train)
 
 
-def wait_until_logged(step: int) -> None:
-    """Returns when the open run has the report of a step: its metrics come last."""
-    while tracking.last_step("lr") < step:
-        time.sleep(0.01)
+def run_stage_loop(trainer: Trainer) -> None:
+    """Runs the stage's loop to its end as the stage does, but nothing follows the journal.
 
-
-@contextmanager
-def in_own_store(
-    dataset: Dataset, device: str | torch.device = "cpu"
-) -> Iterator[tuple[Checkpoints, torch.Tensor, tracking.Training]]:
-    """An open run in a store, and a folder, that are gone afterwards.
-
-    Yields:
-        Checkpoints there, the images of the sample grids, and the run: what the stage's loop needs.
+    Checkpoints and journal are written to a temporary folder; a line is printed per report.
     """
-    shown = first_per_class(dataset.train.labels)
-    samples = to_unit_range(as_tensor(dataset.train.images[shown], device))
-    before = Path.cwd()
+    dataset = read_dataset()
+    console = Console("train", trainer.config.steps)
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["DVC_ROOT"] = folder
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-        os.chdir(folder)
-        try:
-            with tracking.training_run(dataset, {}, "benchmark", "benchmark", {}) as training:
-                yield Checkpoints("benchmark"), samples, training
-        finally:
-            os.chdir(before)
-            del os.environ["DVC_ROOT"]
+        checkpoints = Checkpoints("benchmark", Path(folder))
+        journal = Journal("train", on_event=console.event, root=Path(folder) / "journal")
+        journal.begin(dataset, {"tags": {}, "note": ""}, checkpoints.key)
+        run_training(trainer, checkpoints, sample_images(dataset, trainer.device), journal)
+
+
+def write_params(folder: Path, **train: Any) -> None:
+    """Writes this repository's ``params.yaml`` with some keys of ``train`` replaced.
+
+    A mapping replaces the keys that it names and keeps the others.
+    """
+    params = read_yaml(PARAMS_FILE)
+    for key, value in train.items():
+        old = params["train"][key]
+        params["train"][key] = old | value if isinstance(value, dict) else value
+    (folder / PARAMS_FILE).write_text(json.dumps(params))  # JSON is YAML
+
+
+def stage_environment(folder: Path) -> dict[str, str]:
+    """Returns the environment in which a stage runs in ``folder`` with a store of its own."""
+    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return kept | {"DVC_ROOT": str(folder), "PYTHONPATH": str(Path.cwd())}

@@ -1,11 +1,11 @@
-"""The frontier: what less of the class in z costs, in style kept and in reconstruction.
+"""The trade-off between leakage of the class into z, style kept and reconstruction.
 
-``python -m benchmarks.frontier`` trains the default game under several weights of the divergence
-and fits the class transport to each under several weights of alignment: the two weights that
-trade leakage for something else. Everything is measured on 5,000 held-out training images, no test
-image is looked at. Three quarters of an hour on two cores; on a CUDA device, where
-``train.device`` finds one, three minutes with ``--jobs 3``, which trains that many games at a time.
-Writes ``frontier.csv`` and ``frontier.png`` to ``benchmarks/latest``.
+``python -m benchmarks.frontier`` trains the default under several weights of the divergence and
+fits the class transport to each model under several alignment weights: the two weights that trade
+leakage for something else. Everything is measured on 5,000 held-out training images; test images
+are not used. 45 minutes on two cores; on a CUDA device, if ``train.device`` finds one, three
+minutes with ``--jobs 3``, which trains that many models at a time. Writes ``frontier.csv`` and
+``frontier.png`` to ``benchmarks/latest``.
 """
 
 import argparse
@@ -36,13 +36,13 @@ from vaegan.training.trainer import Trainer
 HELD_OUT = 5000
 DIVERGENCES = (0.7, 1.0, 1.4)  # of train.weights.unspecified_kl
 ALIGNMENTS = (0.0, 0.25, 1.0, 4.0)  # of train.transport.alignment
-# The panel's strongest on these codes, and two of another kind.
+# The panel's strongest probes on these codes, and two of another kind.
 PROBES = {name: PANEL[name] for name in ("quadratic", "fourier", "perceptron-0", "perceptron-1")}
 STYLES = ("slant", "thickness", "width")
 
 
 def held_out(data: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
-    """Training images without, and those of, what ``prepare.validation_size`` would hold out."""
+    """Splits training images into those kept and those that ``validation_size`` would hold out."""
     rows = stratified_subset(data.labels, HELD_OUT, numpy_rng(*VALIDATION))
     chosen = np.zeros(len(data), bool)
     chosen[rows] = True
@@ -54,7 +54,7 @@ def held_out(data: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
 
 
 def encoded(model: DisentanglingVAE, data: LabelledImages) -> dict[str, np.ndarray]:
-    """The codes of images, by name, as the stage encode writes them."""
+    """Returns the codes of images, by name, as the stage ``encode`` writes them."""
     batches = list(encode_split(model, data, 1000, next(model.parameters()).device))
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
@@ -62,7 +62,7 @@ def encoded(model: DisentanglingVAE, data: LabelledImages) -> dict[str, np.ndarr
 def measured(
     model: DisentanglingVAE, classifier: Classifier, train: LabelledImages, out: LabelledImages
 ) -> dict[str, float]:
-    """What is traded: the leak in means, identity, style kept, error."""
+    """Computes leakage from means, swap identity, style kept, and reconstruction error."""
     codes, codes_out = encoded(model, train), encoded(model, out)
     z, z_out = codes["unspecified_mean"], codes_out["unspecified_mean"]
     read = leakage(z, codes["labels"], z_out, codes_out["labels"], 0, PROBES)
@@ -76,7 +76,7 @@ def measured(
 
 
 def points(divergence: float) -> list[dict[str, float]]:
-    """A row per weight of alignment, for one weight of the divergence."""
+    """Returns a row per alignment weight, for one weight of the divergence."""
     params, dataset, device = configured(load_params().train.device)
     config = params.train
     train, out = held_out(dataset.train)
@@ -96,13 +96,13 @@ def points(divergence: float) -> list[dict[str, float]]:
 
 
 def all_points(jobs: int) -> Iterator[list[dict[str, float]]]:
-    """The rows of every divergence, each trained in a process of its own."""
+    """Yields the rows of each divergence weight, each trained in its own process."""
     with ProcessPoolExecutor(jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
         yield from pool.map(points, DIVERGENCES)
 
 
-def draw(curve: pd.DataFrame) -> Figure:
-    """Leak against what it costs, a line per weight of the divergence, a point per alignment."""
+def plot(curve: pd.DataFrame) -> Figure:
+    """Plots leakage against its costs: a line per divergence weight, a point per alignment."""
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     panels = figure.subplots(1, 4)
     kept = {f"swap/style_kept_{style}": f"{style} kept (correlation)" for style in STYLES}
@@ -122,15 +122,15 @@ def draw(curve: pd.DataFrame) -> Figure:
 
 
 def main() -> None:
-    """Writes the points as they come, and the figure at the end."""
+    """Writes the points as they are measured, and the figure at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=1, help="games trained at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="models trained at a time")
     LATEST.mkdir(exist_ok=True)
     rows: list[dict[str, float]] = []
     for found in all_points(parser.parse_args().jobs):
         rows += found
         pd.DataFrame(rows).round(5).to_csv(LATEST / "frontier.csv", index=False)
-    draw(pd.DataFrame(rows)).savefig(LATEST / "frontier.png", dpi=120)
+    plot(pd.DataFrame(rows)).savefig(LATEST / "frontier.png", dpi=120)
 
 
 if __name__ == "__main__":

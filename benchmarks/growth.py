@@ -1,247 +1,128 @@
-"""Growth: the cost per image, and the memory of each stage, for 1, 4 and 16 times MNIST.
+"""Growth: cost per image and memory of the stages on 1, 4 and 16 times the prepared data set.
 
-The larger sets are MNIST's images, each moved, turned and scaled a little, as archives that
-``prepare`` reads like MNIST's own. Each stage runs in a process of its own. "Own memory" is
-the most that was resident without the pages of memory-mapped files, which the system takes
-back when it needs them. ``evaluate`` and ``visualize`` are capped by ``evaluate.test_images``,
-``probe_images``, ``swaps``, ``visualize.tsne_images`` and so on, the fit of the class
-transport by ``train.transport.images``.
+The larger sets repeat the images. Each stage runs as ``dvc repro`` runs it, in its own process.
+Time per image is what more images add for ``encode``, and the loop's own rate for ``train``. Own
+memory is the peak of resident memory without the pages of memory-mapped files, which the system
+takes back when it needs them. ``evaluate`` and ``visualize`` use a bounded number of images
+(``evaluate.test_images`` and so on), the fit of the class transport ``train.transport.images``.
 """
 
-import gzip
-import hashlib
-import json
-import os
-import shutil
+import re
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from torchvision import datasets
-from torchvision.transforms.v2 import functional as transform
 
-from benchmarks.measure import Memory, Result
-from pipeline.artifacts.codes import write_codes
-from pipeline.artifacts.dataset import Dataset, read_dataset
-from pipeline.artifacts.paths import MODEL, PREPARED
-from pipeline.params import Params, load_params
-from pipeline.stages.encode import encode_split
-from vaegan.devices import to_channels_last
-from vaegan.model.vae import DisentanglingVAE, weights_digest
-from vaegan.rng import numpy_rng
-from vaegan.training.trainer import Report, Trainer
+from benchmarks.defaults import stage_environment, write_params
+from benchmarks.measure import Result
+from pipeline.artifacts.dataset import Dataset, Split, read_dataset, write_dataset
+from pipeline.artifacts.paths import PREPARED
+from vaegan.data import LabelledImages
 
 FACTORS = (1, 4, 16)
-STAGES = ("prepare", "train", "encode", "classifier", "evaluate", "visualize")
-ARCHIVES = Path("data/raw/MNIST/raw")
+STAGES = ("train", "encode", "classifier", "evaluate", "visualize")
 STEPS, INTERVALS = 50, 7  # of training
-CHUNK = 500  # images that are moved alike
-REPEATS = 2  # timed runs of prepare and encode
+
+Stages = dict[str, dict[str, float]]  # by stage, from run_stage
 
 
-def moved(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Images uint8 (N, H, W) under small affine changes, the same for each few hundred."""
-    changed = []
-    for chunk in torch.from_numpy(images).split(CHUNK):
-        changed.append(
-            transform.affine(
-                chunk,
-                angle=float(rng.uniform(-10, 10)),
-                translate=[int(n) for n in rng.integers(-2, 3, size=2)],
-                scale=float(rng.uniform(0.9, 1.1)),
-                shear=[0.0, 0.0],
-            )
+def repeated(data: LabelledImages, factor: int) -> Split:
+    """Returns a split with every image ``factor`` times, without copying them."""
+    return Split(np.tile(data.labels, factor), lambda: (data.images for _ in range(factor)))
+
+
+def own_memory(process: int) -> int:
+    """Returns a process's resident bytes without pages of files, 0 if it has ended."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    found = re.search(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0  # a process that has just ended has no such line
+
+
+def run_stage(stage: str, folder: Path) -> dict[str, float]:
+    """Runs a stage; returns its seconds, peak of own memory, and images per second if printed.
+
+    Raises:
+        RuntimeError: the stage failed.
+    """
+    begun, own = time.perf_counter(), 0
+    with (folder / f"{stage}.log").open("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", stage],
+            cwd=folder,
+            env=stage_environment(folder),
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
-    return torch.cat(changed).numpy()
+        while process.poll() is None:
+            own = max(own, own_memory(process.pid))
+            time.sleep(0.02)
+        seconds = time.perf_counter() - begun
+        log.seek(0)
+        output = log.read()
+    if process.returncode:
+        raise RuntimeError(f"{stage} failed:\n{output}")
+    rates = [float(rate) for rate in re.findall(r"(\d+) images/s", output)]
+    rate = statistics.median(rates[1:]) if rates else 0.0
+    return {"seconds": seconds, "own": own, "rate": rate}
 
 
-def write_archives(data: Dataset, factor: int, folder: Path) -> list[tuple[str, str]]:
-    """Archives of ``factor`` times as many images; returns file and MD5 of each."""
-    folder.mkdir(parents=True)
-    rng, resources = numpy_rng(0, "growth", factor), []
-    for prefix, split in (("train", data.train), ("t10k", data.test)):
-        original = np.array(split.images[:, 0])
-        shape = factor * len(split), *original.shape[1:]
-        parts = (original if i == 0 else moved(original, rng) for i in range(factor))
-        labels = (np.array(split.labels, np.uint8) for _ in range(factor))
-        for kind, lengths, blocks in (("images", shape, parts), ("labels", shape[:1], labels)):
-            path = folder / f"{prefix}-{kind}-idx{len(lengths)}-ubyte.gz"
-            with gzip.open(path, "wb", compresslevel=1) as file:
-                file.write(
-                    bytes([0, 0, 8, len(lengths)]) + struct.pack(f">{len(lengths)}I", *lengths)
-                )
-                for block in blocks:
-                    file.write(block.tobytes())
-            with path.open("rb") as archive:
-                resources.append((path.name, hashlib.file_digest(archive, "md5").hexdigest()))
-    return resources
-
-
-@contextmanager
-def watched() -> Iterator[dict[str, int]]:
-    """Fills in, at its end, the most memory that was resident, in all and the process's own."""
-    found, done = {"own": 0, "resident": 0}, threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.02):
-            found["own"] = max(found["own"], Memory.own())
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    yield found
-    done.set()
-    thread.join()
-    found["resident"] = Memory.peak()
-
-
-def median_seconds(function: Callable[[], object]) -> float:
-    """Of some calls, after one that is not timed."""
-    taken = []
-    for _ in range(REPEATS + 1):
-        begun = time.perf_counter()
-        function()
-        taken.append(time.perf_counter() - begun)
-    return statistics.median(taken[1:])
-
-
-def run_stage(stage: str, params: Params) -> float:
-    """Runs a stage in the current folder; returns seconds per image, or of all it does."""
-    if stage == "prepare":
-        from pipeline.data import sources
-        from pipeline.stages import prepare
-
-        resources = json.loads(Path("resources.json").read_text())
-        kind = type("MNIST", (datasets.MNIST,), {"resources": resources, "mirrors": []})
-        sources.ARCHIVED["mnist"] = prepare.ARCHIVED["mnist"] = kind
-        seconds = median_seconds(lambda: prepare.prepare(params.prepare, Path("data/raw")))
-        return seconds / images(read_dataset())
-    dataset = read_dataset()
-    if stage == "train":
-        return train(dataset, params)
-    if stage == "encode":
-        from pipeline.stages import encode
-
-        encode.encode(dataset, params.encode)
-        return encode_seconds(dataset, params) / images(dataset)
-    begun = time.perf_counter()
-    if stage == "classifier":
-        from pipeline.stages import classifier
-
-        classifier.classifier(dataset, params.classifier)
-    elif stage == "evaluate":
-        from pipeline.stages import evaluate
-
-        evaluate.evaluate(dataset, params.evaluate)
-    else:
-        from pipeline.stages import visualize
-
-        visualize.visualize(dataset, params.visualize)
-    return time.perf_counter() - begun
-
-
-def encode_seconds(dataset: Dataset, params: Params) -> float:
-    """Seconds of the stage's loop, from the images to the files: what has to grow as they do."""
-    model, digest = to_channels_last(DisentanglingVAE.load(MODEL)), weights_digest(MODEL)
-
-    def all_splits() -> None:
-        for split, data in dataset.splits.items():
-            batches = encode_split(model, data, params.encode.batch_size, torch.device("cpu"))
-            write_codes(split, batches, len(data), digest)
-
-    return median_seconds(all_splits)
-
-
-def train(dataset: Dataset, params: Params) -> float:
-    """Trains for some intervals; returns the median seconds per image."""
-    from pipeline.stages import train as stage
-
-    transport = replace(params.train.transport, steps=STEPS)
-    short = replace(params.train, steps=STEPS * INTERVALS, report_every=STEPS, transport=transport)
-    rates: list[float] = []
-
-    class Watched(Trainer):
-        def run(self) -> Iterator[Report]:
-            for report in super().run():
-                rates.append(report.metrics["images_per_second"])
-                yield report
-
-    stage.Trainer = Watched  # type: ignore[misc]
-    stage.train(dataset, params.model, short)
-    return 1 / statistics.median(rates[1:])
-
-
-def images(dataset: Dataset) -> int:
-    """Of all splits."""
-    return sum(map(len, dataset.splits.values()))
-
-
-def child(stage: str) -> None:
-    """Runs one stage here and prints what it took as JSON, on the last line."""
-    os.environ["DVC_ROOT"] = os.getcwd()
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    with watched() as memory:
-        seconds = run_stage(stage, load_params())
-    print("\n" + json.dumps({"seconds": seconds} | memory), flush=True)
-
-
-def grown(factor: int, dataset: Dataset) -> dict[str, dict[str, float]]:
-    """What each stage took on ``factor`` times the data set, in a folder of its own."""
-    repository = Path.cwd()
-    environment = os.environ | {"PYTHONPATH": str(repository)}
+def measure(factor: int, dataset: Dataset, stages: tuple[str, ...]) -> Stages:
+    """Runs stages on ``factor`` times the data set, in a temporary folder."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copy(repository / "params.yaml", folder)
-        resources = write_archives(dataset, factor, folder / ARCHIVES)
-        (folder / "resources.json").write_text(json.dumps(resources))
-        taken = {}
-        for stage in STAGES:
-            command = [sys.executable, "-m", "benchmarks.growth", stage]
-            done = subprocess.run(
-                command, cwd=folder, env=environment, capture_output=True, text=True
-            )
-            if done.returncode:
-                raise RuntimeError(f"{stage} on {factor} times the images:\n{done.stderr}")
-            taken[stage] = json.loads(done.stdout.splitlines()[-1])
-            print(factor, stage, taken[stage], flush=True)
-        return taken
+        short = {"steps": STEPS * INTERVALS, "report_every": STEPS, "transport": {"steps": STEPS}}
+        write_params(folder, device="cpu", **short)
+        about = {key: value for key, value in dataset.description.items() if key != "splits"}
+        splits = {name: repeated(data, factor) for name, data in dataset.splits.items()}
+        write_dataset(splits, about, folder / PREPARED)
+        found = {}
+        for stage in stages:
+            found[stage] = run_stage(stage, folder)
+            print(factor, stage, found[stage], flush=True)
+        return found
+
+
+def results(found: dict[int, Stages], images: int, pixels: int) -> list[Result]:
+    """Returns the table's rows.
+
+    Args:
+        found: By factor and stage, from :func:`run_stage`.
+        images: Number of images at factor 1, all splits.
+        pixels: Number of pixels of an image.
+    """
+    small, middle, large = (found[factor] for factor in FACTORS)
+    train = [1 / found[factor]["train"]["rate"] for factor in FACTORS]
+    encode = [
+        (more["encode"]["seconds"] - less["encode"]["seconds"]) / (added * images)
+        for less, more, added in ((small, middle, 3), (middle, large, 12))
+    ]
+    rows = []
+    for name, each, where in (("train", train, "1, 4, 16x"), ("encode", encode, "1-4, 4-16x")):
+        listed = ", ".join(f"{1e6 * seconds:.1f}" for seconds in each)
+        words = f"{name}: most / least time per image ({listed} µs at {where})"
+        rows.append(Result(words, max(each) / min(each), "", ("<=", 1.15)))
+    seconds = small["evaluate"]["seconds"]
+    rows.append(Result("evaluate: the whole stage", seconds, "s", ("<=", 240.0)))
+    added_pixels = (FACTORS[-1] - FACTORS[0]) * images * pixels
+    for stage in STAGES:
+        own = (large[stage]["own"] - small[stage]["own"]) / added_pixels
+        rows.append(Result(f"{stage}: own memory", own, "bytes per added pixel", ("<=", 0.1)))
+    return rows
 
 
 def run() -> list[Result]:
-    """Measures all stages at all factors."""
-    dataset = read_dataset(PREPARED)
-    taken = {factor: grown(factor, dataset) for factor in FACTORS}
-    small, large = taken[FACTORS[0]], taken[FACTORS[-1]]
-    pixels = int(np.prod(dataset.train.image_shape))
-    added = (FACTORS[-1] - FACTORS[0]) * images(dataset) * pixels
-    results = []
-    for stage in ("prepare", "train", "encode"):
-        each = [taken[factor][stage]["seconds"] for factor in FACTORS]
-        microseconds = ", ".join(f"{1e6 * seconds:.1f}" for seconds in each)
-        name = f"{stage}: most / least time per image ({microseconds} µs at 1, 4, 16x)"
-        results.append(Result(name, max(each) / min(each), "", ("<=", 1.15)))
-    seconds = small["evaluate"]["seconds"]
-    results.append(Result("evaluate: the whole stage", seconds, "s", ("<=", 240.0)))
-    for stage in ("evaluate", "visualize"):
-        ratio = large[stage]["seconds"] / small[stage]["seconds"]
-        results.append(Result(f"{stage}: time of the whole stage, 16x / 1x", ratio))
-    for stage in STAGES:
-        own = (large[stage]["own"] - small[stage]["own"]) / added
-        resident = (large[stage]["resident"] - small[stage]["resident"]) / added
-        unit = "bytes per added pixel"
-        results.append(Result(f"{stage}: own memory", own, unit, ("<=", 0.1)))
-        results.append(Result(f"{stage}: with pages of mapped files", resident, unit))
-    return results
-
-
-if __name__ == "__main__":
-    child(sys.argv[1])
+    """Measures all stages on the smallest and largest set, two stages on the one between."""
+    if not Path("/proc/self/status").exists():
+        raise OSError("memory is measured through /proc, on Linux only")
+    dataset = read_dataset()
+    stages = dict.fromkeys(FACTORS, STAGES) | {FACTORS[1]: ("train", "encode")}
+    found = {factor: measure(factor, dataset, stages[factor]) for factor in FACTORS}
+    images = sum(map(len, dataset.splits.values()))
+    return results(found, images, int(np.prod(dataset.train.image_shape)))

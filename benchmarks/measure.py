@@ -1,4 +1,4 @@
-"""What all benchmarks share: timing side by side, a result, the machine they ran on."""
+"""Shared by all benchmarks: timing in turn, results, and a description of the machine."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 LATEST = Path(__file__).parent / "latest"  # ignored by git; published by --publish
-BEGUN = "BENCHMARK_BEGUN"  # variable that holds when a benchmark's process was started
+SPINNING = {"GOMP_SPINCOUNT": "300000"}  # libgomp's own default; precedes OMP_WAIT_POLICY
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Result:
     """One measured quantity.
 
     Attributes:
-        name: What was measured, in words.
+        name: Words for the quantity.
         value: The number.
         unit: Its unit; "" for a ratio.
-        target: ``("<=", bound)`` or ``(">=", bound)``; None where it only informs.
+        target: ``("<=", bound)`` or ``(">=", bound)``; None for a row that only informs.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Result:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None where there is none."""
+        """Whether the target is met; None without a target."""
         if self.target is None:
             return None
         relation, bound = self.target
@@ -42,7 +42,7 @@ class Result:
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """How long one call takes."""
+    """Times one call."""
     begun = time.perf_counter()
     function()
     return time.perf_counter() - begun
@@ -51,12 +51,12 @@ def seconds(function: Callable[[], object]) -> float:
 def side_by_side(
     functions: dict[str, Callable[[], object]], repeats: int, warm_up: int = 1
 ) -> dict[str, float]:
-    """Median seconds of each function, called in turn so that all meet the same machine.
+    """Times functions in turn, so that the machine's drift affects all alike; returns medians.
 
     Args:
         functions: By name.
         repeats: Timed calls of each, >= 1.
-        warm_up: Calls of each before, not timed.
+        warm_up: Calls of each before that, not timed.
     """
     for _ in range(warm_up):
         for function in functions.values():
@@ -68,29 +68,8 @@ def side_by_side(
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-class Memory:
-    """This process's memory as Linux counts it, in bytes."""
-
-    @staticmethod
-    def peak() -> int:
-        """Most that was ever resident, pages of mapped files included."""
-        return _status("VmHWM")
-
-    @staticmethod
-    def own() -> int:
-        """Resident now and the process's own: without pages of files, which can be dropped."""
-        return _status("RssAnon")
-
-
-def _status(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"/proc/self/status has no {field}: memory is measured on Linux only")
-
-
 def machine() -> dict[str, Any]:
-    """The machine and the versions that decide about speed."""
+    """Describes the machine and the versions that determine speed."""
     described = Path("/proc/cpuinfo")  # Linux only
     lines = described.read_text().splitlines() if described.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -1,64 +1,49 @@
 """The pipeline's own cost: a call with nothing to do, the start of each stage, tracking.
 
-A stage's start is the time from the start of its process to its first useful work, imports and
-the opening of its MLflow run included, in a store that exists. Tracking is switched between
-on, off and on with a store that takes 0.2 s for each call, report by report in one
-training. To be seen above the noise, reports come five times as often as in the default run; what
-a report costs is then set against the steps that lie between two reports there.
+A stage's start is the time from the start of its process until it opens its first input file.
+Tracking cost compares two processes that train in turn, each stopped while the other runs: the
+stage as ``dvc repro`` runs it, and its loop with a journal that nothing sends to MLflow. To be seen
+above the noise, reports come five times as often as in the default run; the cost per report is then
+related to the steps between two reports of the default run.
 """
 
-import functools
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-from benchmarks.defaults import configured, in_own_store, trainer
+from benchmarks.defaults import make_trainer, run_stage_loop, stage_environment, write_params
 from benchmarks.measure import Result, seconds
-from pipeline.stages import train
-from pipeline.tracking import runs as tracking
-from vaegan.training.trainer import Report, Trainer
+from pipeline.params import load_params
+from vaegan.training.trainer import Trainer
 
-REPOSITORY = Path.cwd()
-# The function of each stage's module that is its first useful work.
-FIRST_WORK = {
-    "prepare": "load_archives",
-    "train": "run_training",
-    "encode": "encode_split",
-    "classifier": "train_classifier",
-    "evaluate": "measure_all",
-    "visualize": "plot_all",
-}
+STAGES = ("prepare", "train", "encode", "classifier", "evaluate", "visualize")
+# Runs a stage until it opens an input file.
 START = """
-import importlib, os, sys, time
-module = importlib.import_module(f"pipeline.{sys.argv[1]}")
-def work(*_, **__):
-    print("\\nworks at", time.time(), flush=True)
-    os._exit(0)
-setattr(module, sys.argv[2], work)
-sys.exit(module.main())
+import os, re, runpy, sys, time
+def watch(event, arguments):
+    if event == "open" and re.search("data/(prepared|raw)/", str(arguments[0])):
+        os.write(1, f"opened at {time.time()}\\n".encode())
+        os._exit(0)
+sys.addaudithook(watch)
+sys.argv[0] = "pipeline"
+runpy.run_module("pipeline", run_name="__main__")
 """
-MODES = ("on", "off", "slow")
-CALL_SECONDS = 0.2  # of the slow store
-STEPS, ROUNDS = 50, 14
-INSIDE = threading.local()  # whether this thread is in a method of the store
+STEPS, ROUNDS, WARM_UP = 50, 14, 2
+TOTAL_STEPS = STEPS * (ROUNDS + WARM_UP + 1)  # one interval more than measured: none is the last
 
 
 def nothing_to_do() -> float:
-    """Median seconds of ``dvc repro`` in this repository.
+    """Returns the median seconds of ``dvc repro`` in this repository.
 
     Raises:
-        RuntimeError: it had something to do.
+        RuntimeError: a stage ran.
     """
 
     def repro() -> None:
@@ -69,134 +54,91 @@ def nothing_to_do() -> float:
     return statistics.median(seconds(repro) for _ in range(5))
 
 
-def stage_start(stage: str, folder: Path) -> float:
-    """Median seconds from the start of a stage's process to its first useful work."""
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    for variable in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
-        environment.pop(variable, None)
+def stage_start(stage: str, folder: Path, repeats: int = 5) -> float:
+    """Returns the median seconds from the start of a stage's process to its first input.
+
+    Raises:
+        RuntimeError: the stage opened no input.
+    """
 
     def start() -> float:
         begun = time.time()
-        done = subprocess.run(
-            [sys.executable, "-c", START, stage, FIRST_WORK[stage]],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        if "works at" not in done.stdout:
-            raise RuntimeError(f"{stage} did not come to work:\n{done.stdout}{done.stderr}")
+        command = [sys.executable, "-c", START, stage]
+        environment = stage_environment(folder)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        if "opened at" not in done.stdout:
+            raise RuntimeError(f"{stage} opened no input:\n{done.stdout}{done.stderr}")
         return float(done.stdout.split()[-1]) - begun
 
-    start()  # makes the store, and the run of the model
-    return statistics.median(start() for _ in range(5))
+    return statistics.median(start() for _ in range(repeats))
 
 
-def stage_starts() -> dict[str, float]:
-    """Of every stage, in a folder with this repository's data and a store of its own."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for part in ("params.yaml", "codes", "classifier", "data"):
-            (folder / part).symlink_to(REPOSITORY / part)
-        for part in ("models", "reports"):  # MLflow refuses a link to the one; the other is written
-            shutil.copytree(REPOSITORY / part, folder / part)
-        return {stage: stage_start(stage, folder) for stage in FIRST_WORK}
+def interval(process: subprocess.Popen[str]) -> float:
+    """Lets a stopped training run to its next report; returns the seconds it took.
+
+    Raises:
+        RuntimeError: the training ended.
+    """
+    assert process.stdout is not None
+    begun, line = time.perf_counter(), ""
+    os.killpg(process.pid, signal.SIGCONT)
+    for line in process.stdout:
+        if line.startswith("step "):
+            os.killpg(process.pid, signal.SIGSTOP)
+            return time.perf_counter() - begun
+    raise RuntimeError(f"the training ended with status {process.wait()}: {line.strip()}")
 
 
-class Alternating(Trainer):
-    """A trainer that changes how its next report is tracked, and times what lies between."""
-
-    mode = store = MODES[0]  # of the next report, and of what is being logged
-
-    def run(self) -> Iterator[Report]:
-        """As the trainer's. A report is logged while the steps after it run: they bear its cost."""
-        self.times: dict[str, list[float]] = {mode: [] for mode in MODES}
-        begun = time.perf_counter()
-        borne = None
-        for count, report in enumerate(super().run()):
-            yield report
-            now = time.perf_counter()
-            if borne is not None:
-                self.times[borne].append(now - begun)
-            begun, borne = now, self.mode
-            self.mode = MODES[(count + 1) % len(MODES)]
-
-
-def slowed(method: Callable[..., Any], is_slow: Callable[[], bool]) -> Callable[..., Any]:
-    """A method of the store that first waits, unless another of its methods has called it."""
-
-    @functools.wraps(method)
-    def call(*arguments: Any, **options: Any) -> Any:
-        outermost = not getattr(INSIDE, "store", False)
-        if outermost and is_slow():
-            time.sleep(CALL_SECONDS)
-        INSIDE.store = True
-        try:
-            return method(*arguments, **options)
-        finally:
-            INSIDE.store = not outermost
-
-    return call
-
-
-@contextmanager
-def switched(alternating: Alternating) -> Iterator[None]:
-    """Tracking, and the sample grids that it wants, as the trainer's mode says."""
-    before, grid = tracking.Training.reporting, train.sample_grid
-
-    @contextmanager
-    def reporting(training: tracking.Training) -> Iterator[Callable[..., None]]:
-        with before(training) as report:
-
-            def maybe(*arguments: Any) -> None:
-                alternating.store = alternating.mode
-                if alternating.mode != "off":
-                    report(*arguments)
-
-            yield maybe
-
-    for name in [n for n in vars(SqlAlchemyStore) if n.startswith(("log_", "get_", "set_"))]:
-        method = getattr(SqlAlchemyStore, name)
-        setattr(SqlAlchemyStore, name, slowed(method, lambda: alternating.store == "slow"))
-    tracking.Training.reporting = reporting  # type: ignore[method-assign,assignment]
-
-    def drawn(*arguments: Any) -> Any:
-        return None if alternating.mode == "off" else grid(*arguments)
-
-    train.sample_grid = drawn  # type: ignore[assignment]
-    yield
-    tracking.Training.reporting, train.sample_grid = before, grid  # type: ignore[method-assign]
-
-
-def tracking_losses() -> dict[str, float]:
-    """Share of the default run's throughput that is lost to tracking, by how it is tracked."""
-    params, dataset, _ = configured()
-    steps = STEPS * (len(MODES) * ROUNDS + 3)
-    alternating = trainer(Alternating, steps=steps, report_every=STEPS)
-    with in_own_store(dataset) as (checkpoints, samples, training), switched(alternating):
-        train.run_training(alternating, checkpoints, samples, training)
-    median = {mode: statistics.median(times[1:]) for mode, times in alternating.times.items()}
-    between_reports = median["off"] * params.train.report_every / STEPS
-    costs = {mode: median[mode] - median["off"] for mode in MODES}
-    return {mode: cost / (between_reports + cost) for mode, cost in costs.items()}
+def tracking_cost(folder: Path) -> float:
+    """Returns the share of the default run's throughput that is lost to tracking."""
+    write_params(folder, device="cpu", steps=TOTAL_STEPS, report_every=STEPS)
+    commands = {"tracked": ["pipeline", "train"], "untracked": ["benchmarks.overhead"]}
+    places = {"tracked": folder, "untracked": Path.cwd()}
+    processes = {
+        name: subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=places[name],
+            env=stage_environment(folder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,  # no terminal: a progress bar would hold lines back
+            text=True,
+            start_new_session=True,
+        )
+        for name, command in commands.items()
+    }
+    times: dict[str, list[float]] = {name: [] for name in processes}
+    try:
+        for _ in range(ROUNDS + WARM_UP):
+            for name, process in processes.items():
+                times[name].append(interval(process))
+    finally:
+        for process in processes.values():
+            with suppress(ProcessLookupError):  # it has ended
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    tracked, untracked = (statistics.median(taken[WARM_UP:]) for taken in times.values())
+    cost = tracked - untracked
+    return cost / (untracked * load_params().train.report_every / STEPS + cost)
 
 
 def run() -> list[Result]:
     """Measures in the repository, after ``dvc repro``."""
     idle = nothing_to_do()
-    starts = stage_starts()
-    losses = tracking_losses()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_params(folder)
+        shutil.copytree("data", folder / "data")
+        starts = {stage: stage_start(stage, folder) for stage in STAGES}
+        lost = tracking_cost(folder)
     return [
         Result("`dvc repro` with nothing to do", idle, "s", ("<=", 3.0)),
         *(
-            Result(f"start of {stage} to its first work", taken, "s", ("<=", 4.0))
+            Result(f"start of {stage} to its first input", taken, "s", ("<=", 4.0))
             for stage, taken in starts.items()
         ),
-        Result("throughput lost to tracking", losses["on"], "", ("<=", 0.02)),
-        Result(
-            "throughput lost to tracking in a store of 0.2 s a call",
-            losses["slow"],
-            "",
-            ("<=", 0.02),
-        ),
+        Result("throughput lost to tracking", lost, "", ("<=", 0.02)),
     ]
+
+
+if __name__ == "__main__":  # the loop without tracking
+    run_stage_loop(make_trainer(Trainer, steps=TOTAL_STEPS, report_every=STEPS))

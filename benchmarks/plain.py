@@ -1,16 +1,17 @@
-"""Against a plain implementation of the same objective, as people usually write it.
+"""The default's training against a plain implementation of the same objective.
 
 Plain: torchvision's data set and a ``DataLoader`` (batch 64, a transform per image), float32 in
-contiguous layout, torch's own transposed convolutions, and for each term of the objective
-one pass from image to loss with its own optimizer step. Same networks, same terms and weights,
-in turn; this one with the default's pairs per step. The plain one has a process of its own, as
-torch comes: with its own number of threads and the C library's usual allocation.
+contiguous layout, torch's own transposed convolutions, and for each term of the objective a
+separate pass from image to loss with its own optimizer step. Networks, terms and weights are
+equal; ours uses the default's pairs per step. The plain one runs in its own process with torch's
+defaults: number of threads, spinning threads, and the C library's memory allocation.
 
-An image counts as trained on when it is reconstructed from its own codes and with its partner's.
-The plain implementation does so for the first image of each pair, as is usual, this one for both.
-The ratio of pairs does not count that and is the stricter one.
+An image counts as trained on if it is decoded from its own codes and from its partner's: the plain
+implementation does so with the first image of each pair, as is usual, ours with both. The
+ratio of pairs ignores this and is the stricter one.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -24,8 +25,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 
-from benchmarks.defaults import trainer
-from benchmarks.measure import Result, side_by_side
+from benchmarks.defaults import make_trainer
+from benchmarks.measure import SPINNING, Result, side_by_side
 from pipeline.artifacts.dataset import read_dataset
 from pipeline.params import load_params
 from vaegan.model.codes import Codes, kl_to_standard_normal, reparameterize
@@ -40,12 +41,12 @@ from vaegan.training.trainer import Trainer
 
 ARCHIVES = Path("data/raw/MNIST/raw")
 ITERATIONS, ROUNDS = 20, 7
-BATCH = 64  # of the plain one, as is usual
+BATCH = 64  # of the plain implementation
 OWN = {"reconstruction", "specified_kl", "unspecified_kl"}  # terms computed in one pass
 
 
 class Triplets(Dataset):
-    """An image, another of its class, and one of another class, each through a transform."""
+    """Triplets of an image, another of its class, and one of another class, each transformed."""
 
     def __init__(self, images: datasets.MNIST) -> None:
         self.images = images
@@ -57,7 +58,7 @@ class Triplets(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, int, int]:
-        """Anchor, partner and other (C, H, W), the class of the first two and of the third."""
+        """Returns anchor, partner, other (C, H, W), the first two's class, the third's class."""
         anchor, label = self.images[index]
 
         def pick(positions: Tensor) -> tuple[Tensor, int]:
@@ -68,12 +69,12 @@ class Triplets(Dataset):
 
 
 class PlainTrainer:
-    """One optimizer pass per term; the networks are ours, laid out and computed as torch does."""
+    """Trains with a pass per term; the networks are ours, in torch's default layout."""
 
     def __init__(self, structure: ModelStructure, config: TrainingConfig, images: Dataset) -> None:
         usual = config.supervision == "labels" and config.mismatched and config.real_target == 1.0
         if not usual:
-            raise ValueError("only the default's discriminator and labels are implemented here")
+            raise ValueError("only the default's discriminator and labels are implemented")
         self.config = config
         self.model = DisentanglingVAE(structure)
         for module in self.model.modules():
@@ -96,12 +97,12 @@ class PlainTrainer:
             yield from self.loader
 
     def sampled(self, images: Tensor) -> tuple[Codes, Tensor, Tensor]:
-        """Posteriors of images and one sample of each code."""
+        """Returns the posteriors of images and one sample of each code."""
         codes = self.model.encoder(images)
         return codes, reparameterize(codes.specified), reparameterize(codes.unspecified)
 
     def terms(self, batch: list[Tensor]) -> dict[str, Callable[[], Tensor]]:
-        """Each term of encoder and decoder's objective, from the images on."""
+        """Returns each term of encoder and decoder's objective as a function of nothing."""
         anchor, partner, other, _, other_label = batch
         weights = asdict(self.config.weights)
 
@@ -121,7 +122,8 @@ class PlainTrainer:
             return weights["partner"] * losses.reconstruction_loss(generated, anchor)
 
         def adversarial() -> Tensor:
-            logits = self.discriminator(self.swapped(anchor, other), other_label)
+            generated = self.swapped(anchor, other)
+            logits = self.discriminator(generated, other_label)
             return weights["adversarial"] * losses.generator_loss(logits)
 
         def adversarial_prior() -> Tensor:
@@ -158,19 +160,19 @@ class PlainTrainer:
         return {"own": own} | {name: term for name, term in terms.items() if weights[name]}
 
     def swapped(self, styles: Tensor, identities: Tensor) -> Tensor:
-        """Images in the style of the first and with the identity of the second."""
+        """Generates images in the style of the first and with the identity of the second."""
         _, _, z = self.sampled(styles)
         _, s, _ = self.sampled(identities)
         return self.model.decoder(s, z)
 
     def restyled(self, identities: Tensor) -> tuple[Tensor, Tensor]:
-        """The identity of each image in a style from the prior, and the styles."""
+        """Generates each image's identity in a style from the prior; returns images and styles."""
         _, s, z = self.sampled(identities)
         noise = torch.randn_like(z)
         return self.model.decoder(s, noise), noise
 
     def discriminator_loss(self, batch: list[Tensor]) -> Tensor:
-        """Real images against swapped, restyled and mismatched ones."""
+        """Loss on real images against swapped, restyled and mismatched ones."""
         anchor, partner, other, label, other_label = batch
         with torch.no_grad():
             swapped, (restyled, _) = self.swapped(anchor, other), self.restyled(other)
@@ -183,13 +185,13 @@ class PlainTrainer:
         return losses.discriminator_loss(real, torch.cat(fake))
 
     def critic_loss(self, batch: list[Tensor]) -> Tensor:
-        """Of the class guessed from the style of anchors."""
+        """Loss of the class predicted from the style of anchors."""
         with torch.no_grad():
             _, _, z = self.sampled(batch[0])
         return losses.critic_loss(self.critic(z), batch[3])
 
     def iterate(self) -> None:
-        """One batch: a step per term, then the adversaries'."""
+        """Trains on one batch: a step per term, then the adversaries' steps."""
         batch = next(self.batches)
         for term in self.terms(batch).values():
             self._step("generator", term())
@@ -205,22 +207,22 @@ class PlainTrainer:
 
 
 class TorchUpsampling(Upsampling):
-    """The same layer by torch's own transposed convolution."""
+    """The same layer computed by torch's own transposed convolution."""
 
     forward = nn.ConvTranspose2d.forward  # type: ignore[assignment]
 
 
 class PlainDecoder(Decoder):
-    """The same network with its feature maps left in torch's contiguous layout."""
+    """The same network with feature maps in torch's contiguous layout."""
 
     def forward(self, specified: Tensor, unspecified: Tensor) -> Tensor:
-        """As the decoder's."""
+        """Decodes codes into images."""
         features = self.linear(torch.cat([specified, unspecified], dim=1))
         return torch.sigmoid(self.trunk(features.view(-1, *self.shape)))
 
 
 def plain_images(root: str) -> datasets.MNIST:
-    """MNIST by torchvision, extracted in a folder of its own from the archives that are here.
+    """Opens MNIST by torchvision, extracted below ``root`` from the archives in ``data/raw``.
 
     Raises:
         FileNotFoundError: the archives are not in ``data/raw/MNIST/raw``.
@@ -233,13 +235,11 @@ def plain_images(root: str) -> datasets.MNIST:
 
 
 def serve() -> None:
-    """Trains some iterations for each line that comes in, and answers each with one."""
-    params, dataset = load_params(), read_dataset()
-    data = dataset.train
+    """Trains some iterations for each line of standard input, and answers each with a line."""
+    params, data = load_params(), read_dataset().train
     structure = ModelStructure.of(params.model, data.image_shape, data.class_count)
     with tempfile.TemporaryDirectory() as root:
-        images = Triplets(plain_images(root))
-        plain = PlainTrainer(structure, params.train, images)
+        plain = PlainTrainer(structure, params.train, Triplets(plain_images(root)))
         for _ in sys.stdin:
             for _ in range(ITERATIONS):
                 plain.iterate()
@@ -248,10 +248,11 @@ def serve() -> None:
 
 def run() -> list[Result]:
     """Measures on MNIST."""
-    ours = trainer(Trainer)
+    ours = make_trainer(Trainer)
     command = [sys.executable, "-m", "benchmarks.plain"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as child:
+    environment = os.environ | SPINNING
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, text=True) as child:
         asked, answers = child.stdin, child.stdout
         assert asked is not None
         assert answers is not None

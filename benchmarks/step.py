@@ -1,9 +1,9 @@
-"""Training step against the floor: the cost of the loop beyond its networks' own passes.
+"""Cost of a training step beyond its networks' own forward and backward passes.
 
 Floor: the forward and backward passes of the same networks on as many images, in the same
-precision and layout, on random tensors that are already in memory; no sampling, losses,
-optimizer or logging. Real: the train stage's own loop with checkpoints, sample grids and
-tracking. Both run in turn in one process, with equally many steps.
+precision and layout, on random tensors created beforehand; no sampling, losses, optimizer or
+logging. Real: the loop of the stage ``train`` with checkpoints, sample grids and journal;
+``overhead`` measures tracking. Both run in turn in one process, for equal numbers of steps.
 """
 
 import copy
@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from benchmarks.defaults import configured, in_own_store, trainer, wait_until_logged
+from benchmarks.defaults import make_trainer, run_stage_loop
 from benchmarks.measure import Result
-from pipeline.stages.train import run_training
 from vaegan.training.generation import encode_batch, generate
 from vaegan.training.loop import autocast
 from vaegan.training.objective import needed_images
@@ -26,20 +25,20 @@ STEPS, ROUNDS, WARM_UP = 125, 12, 2
 
 
 class Backward:
-    """A backward pass from some outputs, with random gradients that are sampled once."""
+    """A backward pass from some outputs, with random output gradients sampled once."""
 
     def __init__(self) -> None:
         self.gradients: list[Tensor] = []
 
     def __call__(self, outputs: list[Tensor], inputs: Sequence[Tensor], keep: bool = False) -> None:
-        """Runs it into ``inputs``."""
+        """Accumulates the gradients of ``inputs``."""
         if not self.gradients:
             self.gradients = [torch.randn_like(output) for output in outputs]
         torch.autograd.backward(outputs, self.gradients, inputs=inputs, retain_graph=keep)
 
 
 def floor(trainer: Trainer) -> Callable[[], None]:
-    """Returns a function that runs one step's passes of all networks, on copies."""
+    """Returns a function that runs one step's passes on copies of all networks."""
     model = copy.deepcopy(trainer.model)
     discriminator, critic = copy.deepcopy(trainer.discriminator), copy.deepcopy(trainer.critic)
     config, device, structure = trainer.config, trainer.device, trainer.model.config
@@ -89,16 +88,15 @@ def floor(trainer: Trainer) -> Callable[[], None]:
 
 
 class Paced(Trainer):
-    """A trainer that runs as many steps of the floor after each of its reports."""
+    """A trainer that runs an equal number of floor steps after each of its reports."""
 
     def run(self) -> Iterator[Report]:
-        """Trains, and times each interval until its report is in the store."""
+        """Trains as usual and times each interval, checkpoint and sample grid included."""
         self.real, self.floor = list[float](), list[float]()
         reports, bare = super().run(), floor(self)
         begun = time.perf_counter()
         for report in reports:
             yield report
-            wait_until_logged(report.step)
             self.real.append(time.perf_counter() - begun)
             begun = time.perf_counter()
             for _ in range(self.config.report_every):
@@ -108,11 +106,9 @@ class Paced(Trainer):
 
 
 def run() -> list[Result]:
-    """Measures in a folder and a tracking store of its own."""
-    _, dataset, _ = configured()
-    paced = trainer(Paced, steps=STEPS * (ROUNDS + WARM_UP), report_every=STEPS)
-    with in_own_store(dataset) as (checkpoints, samples, training):
-        run_training(paced, checkpoints, samples, training)
+    """Measures with the default's configuration."""
+    paced = make_trainer(Paced, steps=STEPS * (ROUNDS + WARM_UP), report_every=STEPS)
+    run_stage_loop(paced)
     real, bare = paced.real[WARM_UP:], paced.floor[WARM_UP:]
     images = 2 * paced.config.pairs * STEPS
     ratio = statistics.median(r / f for r, f in zip(real, bare, strict=True))

@@ -1,10 +1,11 @@
 """The wiring: five stages over the library ``vaegan``, tracked by MLflow and run by DVC.
 
-Importing it sets, where the user has not, what has to stand in the environment before
-torch and MLflow are imported: no telemetry, no unpickling, no look at package
-indexes, figures without a screen, and cuBLAS's deterministic workspace. It also has Python
-look for garbage less often: importing torch and MLflow makes a million objects that stay, and
-going through them again and again is a fifth of the time a stage takes to start.
+Importing it sets environment variables that torch and MLflow read when they are imported: no
+telemetry, no unpickling, no queries to package indexes, figures without a display, threads that
+sleep while they wait, and cuBLAS's deterministic workspace. A value that the user has set is
+kept. Importing it also makes Python collect garbage less often: importing torch and MLflow
+creates a million permanent objects, and scanning them repeatedly takes a fifth of a stage's
+start-up time.
 """
 
 import gc
@@ -18,15 +19,19 @@ DEFAULTS = {
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_MODEL_CATALOG_URI": "",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # A server that is gone is found out within seconds, not after five minutes of trying again.
+    # An unreachable server is detected within seconds, not after five minutes of retries.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "GIT_PYTHON_REFRESH": "quiet",
     "MPLBACKEND": "Agg",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    # libgomp (torch's and scikit-learn's OpenMP) by default spins for milliseconds before a thread
+    # sleeps. Spinning threads of two trainings on the same cores delay the threads that they wait
+    # for: together they reach a fifth of the throughput of one (python -m benchmarks together).
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)
 
-gc.set_threshold(100_000, *gc.get_threshold()[1:])  # new objects; Python's own value is 700
+gc.set_threshold(100_000, *gc.get_threshold()[1:])  # Python's default is 700

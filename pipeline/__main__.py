@@ -14,10 +14,22 @@ STAGES = {
 TOOLS = {
     "check": ("pipeline.params", "check params.yaml; --schema prints every key and its bounds"),
     "track": ("pipeline.tools.track", "send everything on disk that the tracking store lacks"),
-    "compare": ("pipeline.tools.compare", "print a table of runs, summarised over seeds"),
-    "champion": ("pipeline.tracking.champion", "list the registered versions; --set N"),
-    "reproduce": ("pipeline.tools.reproduce", "make a registered version again and compare"),
-    "preset": ("pipeline.tools.presets", "print a preset as arguments of dvc exp run"),
+    "compare": (
+        "pipeline.tools.compare",
+        "print runs by what was changed: mean and interval over seeds",
+    ),
+    "champion": (
+        "pipeline.tracking.champion",
+        "list the registered versions and the champions; --set N promotes one",
+    ),
+    "reproduce": (
+        "pipeline.tools.reproduce",
+        "rerun a registered version from its commit and compare every output",
+    ),
+    "preset": (
+        "pipeline.tools.presets",
+        "print a preset as arguments of dvc exp run; without a name, list them",
+    ),
 }
 
 

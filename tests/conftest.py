@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-import pipeline  # noqa: F401  (sets telemetry off before MLflow is imported anywhere)
 from vaegan.data import LabelledImages
 from vaegan.model.config import NO_TRANSPORT, CodeConfig, ModelStructure
 from vaegan.training.config import ObjectiveWeights, TrainingConfig, TransportFitConfig

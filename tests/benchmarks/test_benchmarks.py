@@ -1,21 +1,24 @@
-"""That the benchmarks measure what they say: their floors, their rivals, their data."""
+"""The benchmarks measure what they claim: floors, baselines, data, tables."""
 
 import dataclasses
+import os
+import subprocess
 import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch.utils import data as torch_data
 
 from benchmarks import __main__ as bench
-from benchmarks import growth, overhead, plain, quality, step
-from benchmarks.measure import Memory, Result, side_by_side
-from pipeline.artifacts.dataset import Dataset
-from pipeline.data import sources
+from benchmarks import defaults, growth, overhead, plain, quality, step, together
+from benchmarks.measure import Result, side_by_side
+from pipeline.artifacts.dataset import read_dataset, write_dataset
+from pipeline.params import load_params
 from vaegan.model.config import CodeConfig
-from vaegan.rng import numpy_rng, torch_rng
+from vaegan.rng import torch_rng
 from vaegan.training import losses
 from vaegan.training.trainer import Trainer
 
@@ -43,8 +46,8 @@ def test_numbers_are_printed_to_three_digits(value, text):
 def test_the_table_says_where_a_target_is_missed(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "LATEST", tmp_path / "latest")
     monkeypatch.setattr(bench, "RESULTS", tmp_path)
-    monkeypatch.setattr(bench, "README", tmp_path / "README.md")
-    (tmp_path / "README.md").write_text("Before\n\n| benchmark | quantity |\nold\n\nAfter\n")
+    monkeypatch.setattr(bench, "DOCUMENT", tmp_path / "benchmarks.md")
+    bench.DOCUMENT.write_text(f"Before\n\n{bench.START}\nold\n{bench.END}\n\nAfter\n")
     rows = [Result("fast", 1.0, "s", ("<=", 2.0)), Result("slow", 3.0, "s", ("<=", 2.0))]
     rows.append(Result("so", 4.0))
     fake = type("module", (), {"__doc__": "About.", "run": staticmethod(lambda: rows)})
@@ -56,9 +59,24 @@ def test_the_table_says_where_a_target_is_missed(tmp_path, monkeypatch):
         "| `step` | so | 4 |  |",
     ]
     bench.publish()
-    published = bench.table(tmp_path)
+    published = bench.published()
+    assert bench.table(tmp_path) in published
     assert "**missed**" in published
-    assert (tmp_path / "README.md").read_text() == f"Before\n\n{published}\n\nAfter\n"
+    assert f"- `step`: {bench.machine()['cpu']}, " in published
+    assert bench.DOCUMENT.read_text() == f"Before\n\n{published}\n\nAfter\n"
+
+
+def test_a_document_without_the_tables_lines_is_left_alone(tmp_path, monkeypatch):
+    for name in ("LATEST", "RESULTS"):
+        monkeypatch.setattr(bench, name, tmp_path / name)
+        getattr(bench, name).mkdir()
+    monkeypatch.setattr(bench, "DOCUMENT", tmp_path / "benchmarks.md")
+    (bench.LATEST / "step.json").write_text("{}")
+    bench.DOCUMENT.write_text("No table\n")
+    with pytest.raises(ValueError, match="expected the lines <!-- table -->"):
+        bench.publish()
+    assert bench.DOCUMENT.read_text() == "No table\n"
+    assert not list(bench.RESULTS.iterdir())
 
 
 def test_functions_are_called_in_turn_and_the_median_is_taken():
@@ -86,7 +104,7 @@ def test_the_floor_passes_through_every_network_and_changes_nothing(
     passes()
 
     def no_more(*_, **__) -> None:
-        raise AssertionError("the floor draws random numbers in a step")
+        raise AssertionError("the floor samples random numbers in a step")
 
     monkeypatch.setattr(torch, "randn_like", no_more)
     monkeypatch.setattr(torch, "randn", no_more)
@@ -216,63 +234,114 @@ def test_the_plain_networks_are_laid_out_as_torch_does(model_config, training_co
     assert all(tensor.is_contiguous() for pair in layouts for tensor in pair)
 
 
-def test_larger_sets_hold_the_images_and_small_changes_of_them(tmp_path, bars, monkeypatch):
-    monkeypatch.setattr(growth, "CHUNK", 64)
-    data = Dataset({"train": bars, "test": bars}, {})
-    resources = growth.write_archives(data, 3, tmp_path / "archives")
-    assert [file for file, _ in resources] == [
-        file for file, _ in sources.ARCHIVED["mnist"].resources
-    ]
-    kind = type("MNIST", (sources.ARCHIVED["mnist"],), {"resources": resources, "mirrors": []})
-    monkeypatch.setitem(sources.ARCHIVED, "mnist", kind)
-    folder = tmp_path / "raw/MNIST/raw"
-    folder.parent.mkdir(parents=True)
-    (tmp_path / "archives").rename(folder)
-    train = sources.load_archives("mnist", tmp_path / "raw", 1.0)["train"]
-    images = np.concatenate(list(train.blocks()))
-    assert images.shape == (3 * 256, 1, 16, 16)
-    assert np.array_equal(train.labels, np.tile(bars.labels, 3))
-    first, second, third = images.reshape(3, 256, 1, 16, 16).astype(float)
-    assert np.array_equal(first, bars.images)
-    for other, reference in ((second, first), (third, first), (third, second)):
-        assert not np.array_equal(other, reference)
-        assert abs(other.mean() / reference.mean() - 1) < 0.25
+def test_larger_sets_repeat_the_images(tmp_path, bars):
+    write_dataset(
+        {"train": growth.repeated(bars, 3), "test": growth.repeated(bars, 1)},
+        {"name": "bars", "class_names": list("abcd")},
+        tmp_path,
+    )
+    data = read_dataset(tmp_path)
+    assert np.array_equal(data.train.images, np.concatenate([bars.images] * 3))
+    assert np.array_equal(data.train.labels, np.tile(bars.labels, 3))
+    assert np.array_equal(data.test.images, bars.images)
 
 
-def test_growths_images_differ_by_seed_only():
-    images = np.random.default_rng(0).integers(0, 255, (4, 16, 16)).astype(np.uint8)
-    same = [growth.moved(images, numpy_rng(0, "growth", 2)) for _ in range(2)]
-    assert np.array_equal(*same)
-    assert not np.array_equal(same[0], growth.moved(images, numpy_rng(1, "growth", 2)))
+def test_growth_is_cost_of_added_images_and_of_added_pixels():
+    def took(encode: float, rate: float, own: float) -> growth.Stages:
+        return dict.fromkeys(growth.STAGES, {"seconds": encode, "rate": rate, "own": own})
+
+    found = {1: took(5.0, 100.0, 1e6), 4: took(8.0, 100.0, 1e6), 16: took(32.0, 50.0, 1.3e6)}
+    rows = {row.name.split(" (")[0]: row for row in growth.results(found, images=1000, pixels=100)}
+    assert rows["train: most / least time per image"].value == 2.0
+    # 3 s for 3,000 more images, then 24 s for 12,000 more.
+    assert rows["encode: most / least time per image"].value == pytest.approx(2.0)
+    assert rows["classifier: own memory"].value == pytest.approx(3e5 / (15 * 1000 * 100))
+    assert not rows["classifier: own memory"].met
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read as Linux counts it")
 def test_own_memory_counts_what_is_allocated_and_not_what_is_mapped(tmp_path):
     np.save(tmp_path / "a.npy", np.ones(25_000_000))
-    base = Memory.own()
+    base = growth.own_memory(os.getpid())
     mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
     assert mapped.sum() == 25_000_000
-    assert Memory.own() - base < 50e6
-    with growth.watched() as memory:
-        block = np.ones(25_000_000)
-        time.sleep(0.2)
-        del block
-    assert memory["own"] - base > 180e6
-    assert memory["resident"] >= memory["own"]
+    assert growth.own_memory(os.getpid()) - base < 50e6
+    block = np.ones(25_000_000)
+    assert growth.own_memory(os.getpid()) - base > 180e6
+    del block
 
 
-def test_a_slow_store_waits_once_per_call_from_outside(monkeypatch):
-    waits = []
-    monkeypatch.setattr(overhead.time, "sleep", waits.append)
+def test_own_memory_of_a_process_that_has_ended_is_none():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    assert growth.own_memory(process.pid) == 0
 
-    def inner() -> int:
-        return 1
 
-    slow = {"yes": True}
-    inner = overhead.slowed(inner, lambda: slow["yes"])
-    outer = overhead.slowed(lambda: inner() + inner(), lambda: slow["yes"])
-    assert outer() == 2
-    assert waits == [overhead.CALL_SECONDS]
-    slow["yes"] = False
-    assert outer() == 2
-    assert len(waits) == 1
+def test_a_rate_counts_the_steps_before_the_last(monkeypatch):
+    now = iter([0.0, 1.0, 2.0, 3.0, 4.0, 100.0])
+    monkeypatch.setattr(together.time, "perf_counter", lambda: next(now))
+    stops = iter([False, False, True])
+    steps = []
+    rate = together.rate(lambda: steps.append(1), lambda: next(stops), images=10)
+    assert len(steps) == 4
+    assert rate == 10.0
+
+
+def test_several_at_once_are_compared_with_one_alone_round_by_round():
+    rates = {(1, False): [100.0, 50.0, 100.0], (2, False): [90.0, 50.0, 99.0],
+             (3, False): [80.0, 45.0, 95.0], (1, True): [100.0, 50.0, 125.0],
+             (2, True): [20.0, 10.0, 25.0]}  # fmt: skip
+    rows = together.results(rates)
+    assert [row.value for row in rows] == [100.0, 0.99, 0.9, 1.0, 0.2]
+    assert [row.met for row in rows] == [None, True, False, True, None]
+
+
+def test_a_stages_start_ends_at_its_first_input(tmp_path, bars):
+    defaults.write_params(tmp_path)
+    write_dataset(
+        {"train": growth.repeated(bars, 1), "test": growth.repeated(bars, 1)},
+        {"name": "bars", "class_names": list("abcd")},
+        tmp_path / "data/prepared",
+    )
+    assert 0 < overhead.stage_start("encode", tmp_path, repeats=1) < 600
+    with pytest.raises(RuntimeError, match="opened no input"):
+        overhead.stage_start("check", tmp_path, repeats=1)
+
+
+def test_intervals_end_at_reports_and_the_process_is_stopped_between_them():
+    code = "while True: print('step\\nstep 1', flush=True)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    watched = psutil.Process(process.pid)
+    try:
+        for _ in range(2):
+            assert overhead.interval(process) > 0
+            time.sleep(0.1)
+            used = watched.cpu_times()
+            assert watched.status() == psutil.STATUS_STOPPED
+            time.sleep(0.2)
+            assert watched.cpu_times() == used
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_an_interval_of_a_training_that_ended_is_an_error():
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.readline(); sys.exit(3)"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    with pytest.raises(RuntimeError, match="status 3"):
+        overhead.interval(process)
+
+
+def test_parameters_are_written_with_some_replaced(tmp_path):
+    defaults.write_params(tmp_path, steps=7, transport={"steps": 5})
+    written, shipped = load_params(tmp_path / "params.yaml"), load_params()
+    assert (written.train.steps, written.train.transport.steps) == (7, 5)
+    assert written.train.transport.images == shipped.train.transport.images
+    assert written.evaluate == shipped.evaluate

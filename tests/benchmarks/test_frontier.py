@@ -41,5 +41,5 @@ def test_a_point_has_what_is_traded_and_the_figure_has_a_line_per_divergence(
         for divergence in (0.7, 1.0)
         for alignment in (0.0, 1.0)
     ]
-    panels = frontier.draw(pd.DataFrame(rows)).axes
+    panels = frontier.plot(pd.DataFrame(rows)).axes
     assert [len(axes.lines) for axes in panels] == [2, 2, 2, 2]

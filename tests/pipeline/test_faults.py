@@ -267,7 +267,7 @@ def test_a_pickle_in_the_place_of_a_checkpoint_is_named_and_passed_over(folder, 
         raise OSError(5, "stopped here")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.Trainer, "finish", stop)
+        patch.setattr(train.Trainer, "fit_transport", stop)
         assert run_stage("train") == 1
     newest = max(Path(".checkpoints").rglob("*.safetensors"))
     newest.write_bytes(pickle.dumps(Canary()))
@@ -292,8 +292,8 @@ def test_metrics_of_another_model_are_not_logged_into_this_ones_run(folder, caps
 def test_a_transport_whose_loss_is_not_finite_stops_at_its_step_and_says_so(
     folder, capsys, monkeypatch
 ):
-    spread = transport_fit._spread
-    monkeypatch.setattr(transport_fit, "_spread", lambda *given: spread(*given) * float("nan"))
+    loss, nan = transport_fit._alignment_loss, float("nan")
+    monkeypatch.setattr(transport_fit, "_alignment_loss", lambda *given: loss(*given) * nan)
     line = refused(capsys, "train")
     assert line == "error: alignment_loss is nan at step 1 of the transport's fit"
 

@@ -84,7 +84,7 @@ def fit_to_codes(
 
     Returns:
         ``transport_loss``, nats per code up to a constant, and ``alignment_loss``, both averaged
-        over the last tenth of the steps.
+        over the last tenth of the steps, at least one.
 
     Raises:
         FloatingPointError: a loss is not finite.
@@ -135,7 +135,8 @@ def _maximise_likelihood(
         update, set_rates, device, seed, "transport-batch", " of the transport's fit"
     )
     names, losses = loop.run(config.steps)
-    last = losses[math.ceil(0.9 * config.steps) :].mean(dim=0)
+    first = min(math.ceil(0.9 * config.steps), config.steps - 1)  # at least one step counts
+    last = losses[first:].mean(dim=0)
     return dict(zip(names, last.tolist(), strict=True))
 
 

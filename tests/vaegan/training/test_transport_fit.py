@@ -1,9 +1,13 @@
+import math
+
+import pytest
 import torch
 
 from tests.vaegan.model.test_transport import CLASSES, transport
 from vaegan.evaluation.leakage import leakage
 from vaegan.evaluation.probes import PANEL
 from vaegan.training.config import TransportFitConfig
+from vaegan.training.loop import TrainingLoop
 from vaegan.training.transport_codes import ChangedCodes, EncodedImages
 from vaegan.training.transport_fit import fit_to_codes
 
@@ -72,6 +76,22 @@ def test_equal_seeds_fit_equal_bits_and_others_do_not():
     states = [fit.state_dict() for fit in fits]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert any(not torch.equal(states[0][key], states[2][key]) for key in states[0])
+
+
+@pytest.mark.parametrize("steps", [1, 9, 10])
+def test_losses_of_a_short_fit_are_those_of_its_last_step(steps, monkeypatch):
+    histories, run = [], TrainingLoop.run
+
+    def recorded(loop, count):
+        names, losses = run(loop, count)
+        histories.append(losses)
+        return names, losses
+
+    monkeypatch.setattr(TrainingLoop, "run", recorded)
+    data = encoded(*codes_and_labels(300))
+    found = fit_to_codes(transport(), data, None, training(steps=steps), seed=0)
+    assert math.isfinite(found["transport_loss"])
+    assert list(found.values()) == histories[0][-1].tolist()
 
 
 def test_alignment_makes_one_change_of_style_one_step_of_the_code():
