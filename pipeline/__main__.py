@@ -12,33 +12,28 @@ STAGES = {
     "visualize": "plot the figures",
 }
 TOOLS = {
-    "check": ("pipeline.params", "check params.yaml; --schema prints every key and its bounds"),
-    "track": ("pipeline.tools.track", "send everything on disk that the tracking store lacks"),
-    "compare": (
-        "pipeline.tools.compare",
-        "print runs by what was changed: mean and interval over seeds",
-    ),
-    "champion": (
-        "pipeline.tracking.champion",
-        "list the registered versions and the champions; --set N promotes one",
-    ),
-    "reproduce": (
-        "pipeline.tools.reproduce",
-        "rerun a registered version from its commit and compare every output",
-    ),
-    "preset": (
-        "pipeline.tools.presets",
-        "print a preset as arguments of dvc exp run; without a name, list them",
-    ),
+    "check": "check params.yaml; --schema prints every key and its bounds",
+    "track": "send everything on disk that the tracking store lacks",
+    "compare": "print runs by what was changed: mean and interval over seeds",
+    "champion": "list the registered versions and the champions; --set N promotes one",
+    "reproduce": "rerun a registered version from its commit and compare every output",
+    "preset": "print a preset as arguments of dvc exp run; without a name, list them",
+}
+MODULES = {
+    "check": "pipeline.params",
+    "track": "pipeline.tools.track",
+    "compare": "pipeline.tools.compare",
+    "champion": "pipeline.tracking.champion",
+    "reproduce": "pipeline.tools.reproduce",
+    "preset": "pipeline.tools.presets",
 }
 
 
 def usage() -> str:
     """All commands, a line each."""
-    tools = {name: words for name, (_, words) in TOOLS.items()}
     lines = ["usage: python -m pipeline COMMAND ...", "", "stages, each followed by the sync:"]
     lines += [f"  {name:11} {words}" for name, words in STAGES.items()]
-    lines += ["", "tools:"] + [f"  {name:11} {words}" for name, words in tools.items()]
+    lines += ["", "tools:"] + [f"  {name:11} {words}" for name, words in TOOLS.items()]
     return "\n".join(lines)
 
 
@@ -53,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
 
         return run_stage(name)
     if name in TOOLS:
-        return importlib.import_module(TOOLS[name][0]).main(rest)
+        return importlib.import_module(MODULES[name]).main(rest)
     wanted = name in ("", "-h", "--help")
     print(usage(), file=sys.stdout if wanted and name else sys.stderr)
     if not wanted:

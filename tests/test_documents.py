@@ -18,10 +18,6 @@ LONGEST_README = 150
 # Named in the documents before they are merged; each must leave this list when it exists.
 COMING = {
     "docs/library.ipynb",
-<<<<<<< HEAD
-    "python -m benchmarks together",
-=======
->>>>>>> bench
 }
 
 BLOCK = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
@@ -75,11 +71,7 @@ def missing_commands(document: str) -> set[str]:
         missing |= {f"make {target}" for target in MAKE.findall(text) if target not in TARGETS}
         for module, command in MODULE.findall(text):
             if module == "pipeline":
-<<<<<<< HEAD
-                known = not command or command in STAGES | TOOLS
-=======
                 known = not command or command in {*STAGES, *TOOLS}
->>>>>>> bench
             elif module == "benchmarks":
                 known = not command or (ROOT / f"benchmarks/{command}.py").exists()
             else:
