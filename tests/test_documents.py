@@ -17,7 +17,6 @@ DOCUMENTS = sorted(
 LONGEST_README = 150
 # Named in the documents before they are merged; each must leave this list when it exists.
 COMING = {
-    "docs/library.ipynb",
     "python -m benchmarks together",
     "python -m pipeline track",
 }
