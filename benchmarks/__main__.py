@@ -1,6 +1,6 @@
 """Runs benchmarks, each in a process of its own, and writes what they found.
 
-``python -m benchmarks`` runs all; ``python -m benchmarks step tsne`` these two. Results go to
+``python -m benchmarks`` runs all; ``python -m benchmarks step encode`` these two. Results go to
 ``benchmarks/latest``, which git ignores. ``--table`` runs nothing and prints the table of what
 is there; ``--publish`` takes it over into ``benchmarks/results`` and the README. Run from the
 repository, after ``dvc repro``: the benchmarks read its data, model and codes.
@@ -23,7 +23,7 @@ from benchmarks.measure import BEGUN, LATEST, Result, machine
 RESULTS = Path(__file__).parent / "results"
 README = Path("README.md")
 # In the order of the table. "gpu" is skipped where there is no CUDA device.
-NAMES = ("step", "plain", "quality", "encode", "tsne", "overhead", "growth", "gpu")
+NAMES = ("step", "plain", "quality", "encode", "overhead", "growth", "gpu")
 
 
 def run_here(name: str) -> None:

@@ -37,7 +37,7 @@ FIRST_WORK = {
     "encode": "encode_split",
     "classifier": "train_classifier",
     "evaluate": "measure_all",
-    "visualize": "draw_all",
+    "visualize": "plot_all",
 }
 START = """
 import importlib, os, sys, time

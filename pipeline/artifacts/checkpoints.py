@@ -1,7 +1,7 @@
-"""Checkpoints of a training under way, kept below the user's repository.
+"""Checkpoints of an unfinished training, in ``.checkpoints`` of the user's repository.
 
-They are keyed by what determines the training, so another training never takes them
-up, and lie outside DVC's outputs, which DVC deletes before it runs a stage.
+A key derived from everything that determines the training prevents that another training
+resumes from them. They are not DVC outputs, because DVC deletes those before it runs a stage.
 """
 
 import hashlib
@@ -18,15 +18,15 @@ from torch import Tensor
 from pipeline.artifacts.files import atomic_file, sha256
 from pipeline.artifacts.paths import repository
 
-KEPT = 2  # the newest, and the one before it should the newest be damaged
+KEPT = 2  # the newest, and the previous one in case the newest is damaged
 
 
 def training_key(determinants: dict[str, Any], code: list[Path]) -> str:
-    """A digest of all that determines the result of a training.
+    """Computes a digest of everything that determines the result of a training.
 
     Args:
-        determinants: Parameters, digests of the data, versions: JSON values.
-        code: Source files.
+        determinants: Parameters, digests of the data and versions, as JSON values.
+        code: Source files whose content is part of the key.
 
     Returns:
         16 hexadecimal digits.
@@ -40,7 +40,7 @@ class Checkpoints:
 
     Args:
         key: From :func:`training_key`.
-        root: Folder of all checkpoints; below the user's repository by default.
+        root: Folder of all checkpoints; ``.checkpoints`` of the user's repository by default.
     """
 
     def __init__(self, key: str, root: Path | None = None) -> None:
@@ -48,31 +48,31 @@ class Checkpoints:
         self.folder = (root or repository() / ".checkpoints") / key
 
     def save(self, step: int, state: dict[str, Tensor], curves: list[dict[str, float]]) -> None:
-        """Writes a checkpoint, its digest in its name, and drops all but the last two.
+        """Writes a checkpoint whose name holds its digest; removes all but the last ``KEPT``.
 
         Args:
-            step: Steps done.
-            state: From ``Trainer.state``.
-            curves: The rows of the loss curves so far.
+            step: Number of completed steps.
+            state: The result of ``Trainer.state``.
+            curves: The rows of the loss curves up to this step.
         """
         content = safetensors.torch.save(state, metadata={"curves": json.dumps(curves)})
         digest = hashlib.sha256(content).hexdigest()[:16]
         path = self.folder / f"{step:09d}-{digest}.safetensors"
         try:
             self._write(path, content)
-        except FileNotFoundError:  # the same training in another process ended, and cleared
+        except FileNotFoundError:  # another process ended the same training and cleared
             self._write(path, content)
         for old in self._files()[KEPT:]:
-            old.unlink(missing_ok=True)  # the same training in another process took it
+            old.unlink(missing_ok=True)  # another process of the same training removed it
 
     def _write(self, path: Path, content: bytes) -> None:
         with atomic_file(path) as part:
             part.write_bytes(content)
 
     def newest(self) -> tuple[dict[str, Tensor], list[dict[str, float]]] | None:
-        """State and curves of the newest checkpoint that is whole; None where there is none.
+        """Reads state and curves of the newest undamaged checkpoint; None if there is none.
 
-        A damaged one is named on standard error, and the one before it taken.
+        Damaged ones are named on standard error and skipped.
         """
         for file in self._files():
             if sha256(file).startswith(file.stem.split("-")[-1]):
@@ -87,5 +87,5 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _files(self) -> list[Path]:
-        """Newest first."""
+        """Lists the checkpoints, newest first."""
         return sorted(self.folder.glob("*.safetensors"), reverse=True)

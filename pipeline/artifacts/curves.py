@@ -1,4 +1,4 @@
-"""The loss curves on disk."""
+"""The loss curves on disk, as CSV."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 from pipeline.artifacts.files import ArtifactError, atomic_file
 from pipeline.artifacts.paths import CURVES
 
-if TYPE_CHECKING:  # every stage imports this module, few need these two: a second to start
+if TYPE_CHECKING:  # takes a second to import
     import pandas as pd
 
 
 def write_curves(curves: "pd.DataFrame", path: Path = CURVES) -> None:
-    """Writes the loss curves: a column ``step`` and one per metric, a row per report."""
+    """Writes the loss curves: a row per report, with the column ``step`` and one per metric."""
     with atomic_file(path) as part:
         curves.to_csv(part, index=False)
 
 
 def read_curves(path: Path = CURVES) -> "pd.DataFrame":
-    """Reads what :func:`write_curves` wrote.
+    """Reads the loss curves.
 
     Raises:
         ArtifactError: the file is missing or not a table.

@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are whole, and are checked when read."""
+"""Atomic writing of files and folders, and reading with checksums."""
 
 import hashlib
 import json
@@ -15,12 +15,12 @@ from filelock import FileLock
 
 
 class ArtifactError(ValueError):
-    """A file that should have come from an earlier stage is missing or damaged."""
+    """An output of an earlier stage is missing or damaged."""
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yields a path beside ``path`` to write to; that file replaces ``path`` at the end.
+    """Yields a temporary path to write to; that file replaces ``path`` at the end.
 
     It is flushed to disk before it is renamed. On failure the previous file is kept.
     """
@@ -33,7 +33,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside ``path`` to fill; it replaces the folder ``path`` at the end.
+    """Yields an empty temporary folder to fill; it replaces the folder ``path`` at the end.
 
     Its content is flushed to disk before it is renamed. On failure the previous folder is kept.
     """
@@ -50,10 +50,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _sole_writer(path: Path) -> Iterator[tuple[Path, Path]]:
-    """Yields paths for the new content and for the old one set aside, while no one else has them.
+    """Yields temporary paths for the new and the old content, while holding a lock on ``path``.
 
-    Another writer of ``path`` waits. The lock ends with its process, however that ends; what a
-    killed process left is cleared by the next writer.
+    Other writers of ``path`` wait. The system releases the lock when its process ends, even if it
+    is killed; the next writer then clears the leftovers.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock, new, old = (path.with_name(f".{path.name}.{use}.part") for use in ("lock", "new", "old"))
@@ -63,7 +63,7 @@ def _sole_writer(path: Path) -> Iterator[tuple[Path, Path]]:
             yield new, old
         finally:
             _clear(path, new, old)
-            lock.unlink(missing_ok=True)  # still held: FileLock retries on a file that is gone
+            lock.unlink(missing_ok=True)  # still locked: a waiting FileLock then retries
 
 
 def _clear(path: Path, new: Path, old: Path) -> None:
@@ -78,7 +78,7 @@ def _clear(path: Path, new: Path, old: Path) -> None:
 
 
 def _synchronise(path: Path) -> None:
-    """Has the disk hold a file's content, or a folder's names."""
+    """Flushes a file's content, or a folder's names, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -87,7 +87,7 @@ def _synchronise(path: Path) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes strict JSON: NaN and infinity raise ValueError."""
+    """Writes JSON; NaN and infinity raise ValueError."""
     with atomic_file(path) as part:
         part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
@@ -101,7 +101,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise ArtifactError(f"{path} is missing: run the stage that makes it") from error
+        raise ArtifactError(f"{path} is missing: run the stage that writes it") from error
     except ValueError as error:
         raise ArtifactError(f"{path} is not JSON: {error}") from error
 
@@ -160,11 +160,11 @@ def write_arrays(
 
 
 def read_array(path: Path, expected: str | None = None) -> np.ndarray:
-    """Memory-maps a ``.npy`` file copy-on-write: what is changed in memory stays there.
+    """Memory-maps a ``.npy`` file copy-on-write: changes in memory do not reach the file.
 
     Args:
         path: The file.
-        expected: Its SHA-256, if it is to be checked.
+        expected: Its expected SHA-256; None skips the check.
 
     Raises:
         ArtifactError: the file is missing, truncated or not an array, or has another digest.
@@ -172,29 +172,29 @@ def read_array(path: Path, expected: str | None = None) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="c", allow_pickle=False)
     except FileNotFoundError as error:
-        raise ArtifactError(f"{path} is missing: run the stage that makes it") from error
+        raise ArtifactError(f"{path} is missing: run the stage that writes it") from error
     except (ValueError, EOFError, OSError) as error:
         raise ArtifactError(f"{path} is not a whole array file: {error}") from error
     if expected is not None and (found := sha256(path)) != expected:
         raise ArtifactError(
             f"{path} is damaged: its SHA-256 is {found[:16]}..., expected {expected[:16]}...; "
-            "run the stage that makes it again"
+            "run the stage that writes it again"
         )
     return array
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Computes the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tree_digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder: of the names and digests of all files below it."""
+    """Computes the SHA-256 of a file, or of the names and digests of all files in a folder."""
     if path.is_file():
         return sha256(path)
     if not path.is_dir():
-        raise ArtifactError(f"{path} is missing: run the stage that makes it")
+        raise ArtifactError(f"{path} is missing: run the stage that writes it")
     listed = "".join(
         f"{file.relative_to(path).as_posix()} {sha256(file)}\n"
         for file in sorted(path.rglob("*"))

@@ -1,4 +1,4 @@
-"""Paths of what passes between stages, relative to the folder that a stage runs in."""
+"""Paths of the stages' outputs, relative to the folder that a stage runs in."""
 
 import os
 from pathlib import Path
@@ -25,8 +25,8 @@ OUTPUTS: dict[str, tuple[Path, ...]] = {
 
 
 def repository() -> Path:
-    """The user's own repository, also where a stage runs in one of DVC's temporary copies.
+    """Returns the user's own repository, also if a stage runs in a temporary copy of DVC's.
 
-    DVC names it in ``DVC_ROOT``; a stage started by hand runs in it.
+    DVC sets ``DVC_ROOT`` to it; without DVC it is the current folder.
     """
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()

@@ -1,4 +1,4 @@
-"""Where the images come from: torchvision's archives, on disk or downloaded, and scikit-learn."""
+"""Sources of images: torchvision's archives, on disk or downloaded, and scikit-learn's digits."""
 
 import gzip
 import hashlib
@@ -29,15 +29,15 @@ DIGITS_SPLIT_SEED = 0
 
 Splits = dict[str, Split]
 
-BLOCK = 1 << 22  # bytes of images in memory at a time
+BLOCK = 1 << 22  # bytes of unpacked images in memory at a time
 
 
 class ArchiveError(ValueError):
-    """An archive on disk is not the one that the data set's authors published."""
+    """An archive differs from the published one, or does not contain the expected array."""
 
 
 class UnavailableError(OSError):
-    """Archives are neither on disk nor to be had from a mirror."""
+    """Archives are neither on disk nor available from a mirror."""
 
 
 def load_archives(name: str, raw: Path, timeout: float) -> Splits:
@@ -53,7 +53,7 @@ def load_archives(name: str, raw: Path, timeout: float) -> Splits:
 
     Raises:
         ArchiveError: an archive on disk has a wrong checksum, or does not hold what it should;
-            it is left as it is. The bytes after its header are checked when they are read.
+            it is not changed. The bytes after its header are checked when they are read.
         UnavailableError: archives are missing and no mirror provides them.
     """
     kind = ARCHIVED[name]
@@ -90,10 +90,10 @@ def _verify(archives: dict[str, str], folder: Path) -> dict[str, str]:
 
 
 def _download(mirrors: list[str], archives: dict[str, str], folder: Path, timeout: float) -> None:
-    """Downloads archives (MD5 by file name), from each mirror what the ones before did not give.
+    """Downloads archives (MD5 by file name), from each mirror those that the previous ones lack.
 
     Raises:
-        UnavailableError: some are missing after the last mirror; the message has each reason.
+        UnavailableError: an archive is on no mirror; the message has each mirror's reason.
     """
     missing, reasons = dict(archives), []
     for mirror in mirrors:
@@ -115,66 +115,57 @@ def _open_split(folder: Path, prefix: str) -> Split:
     return Split(labels.astype(np.int64), lambda: (block[:, None] for block in _blocks(images, 3)))
 
 
-def _lengths(archive: Path, rank: int) -> tuple[int, ...]:
-    """The shape of the array in a gzipped IDX file.
+def _blocks(archive: Path, rank: int) -> Iterator[np.ndarray]:
+    """Yields the rows of a gzipped IDX file, uint8 (B, ...), a few megabytes at a time.
 
     IDX: two zero bytes, 8 for uint8, the rank, each length as big-endian uint32, the values.
 
     Raises:
-        ArchiveError: it is not an array of bytes of that rank.
+        ArchiveError: the file does not contain a uint8 array of that rank, or has more or fewer
+            bytes than its header states.
     """
     with gzip.open(archive) as packed:
         header = packed.read(4 + 4 * rank)
-    if len(header) < 4 + 4 * rank or header[:4] != bytes([0, 0, 8, rank]):
-        raise ArchiveError(_unlike_idx(archive, rank, f"its header is {header.hex()}"))
-    return struct.unpack(f">{rank}I", header[4:])
-
-
-def _blocks(archive: Path, rank: int) -> Iterator[np.ndarray]:
-    """The rows of a gzipped IDX file, uint8 (B, ...), a few megabytes at a time.
-
-    Raises:
-        ArchiveError: it is not an array of bytes of that rank, or has more or fewer bytes than
-            its header says.
-    """
-    lengths = _lengths(archive, rank)
-    size, left = math.prod(lengths[1:]), lengths[0]
-    rows = max(1, BLOCK // max(1, size))
-    with gzip.open(archive) as packed:
-        packed.read(4 + 4 * rank)
+        if len(header) < 4 + 4 * rank or header[:4] != bytes([0, 0, 8, rank]):
+            raise _not_idx(archive, rank, f"its header is {header.hex()}")
+        left, *shape = struct.unpack(f">{rank}I", header[4:])
+        size = math.prod(shape)
         while left:
-            wanted = min(rows, left)
-            content = packed.read(wanted * size)
-            if len(content) < wanted * size:
-                raise ArchiveError(_unlike_idx(archive, rank, f"it ends before the {lengths}"))
-            yield np.frombuffer(content, np.uint8).reshape(wanted, *lengths[1:])
-            left -= wanted
+            rows = min(left, max(1, BLOCK // max(1, size)))
+            content = packed.read(rows * size)
+            if len(content) < rows * size:
+                raise _not_idx(archive, rank, "fewer bytes than its header states")
+            yield np.frombuffer(content, np.uint8).reshape(rows, *shape)
+            left -= rows
         if packed.read(1):
-            raise ArchiveError(_unlike_idx(archive, rank, f"it goes on after the {lengths}"))
+            raise _not_idx(archive, rank, "more bytes than its header states")
 
 
-def _unlike_idx(archive: Path, rank: int, reason: str) -> str:
-    return f"{archive.name} does not hold an IDX array of bytes of rank {rank}: {reason}"
+def _not_idx(archive: Path, rank: int, reason: str) -> ArchiveError:
+    return ArchiveError(
+        f"{archive.name} does not hold an IDX array of uint8 of rank {rank}: {reason}"
+    )
 
 
 def load_embedded_digits() -> Splits:
-    """Scikit-learn's 1,797 handwritten digits, 8x8 with levels 0 to 16, as 28x28 of 0 to 255.
+    """Loads scikit-learn's 1,797 handwritten digits, 8x8 in [0, 16], resized to 28x28 in [0, 255].
 
-    Resized by antialiased bicubic interpolation; a fixed stratified split, a fifth for test.
+    The interpolation is antialiased and bicubic. A fifth is the test split; the split is fixed
+    and stratified by class.
     """
-    from sklearn.datasets import load_digits  # here, for it takes a second and is rarely needed
+    from sklearn.datasets import load_digits  # takes a second to import, rarely needed
     from sklearn.model_selection import train_test_split
 
     bunch = load_digits()
     levels = torch.from_numpy(bunch.images)[:, None] * (255 / 16)
     large = interpolate(levels, size=(28, 28), mode="bicubic", antialias=True)
-    # Some values are ties, x.5 but for the processor's rounding: all of them go down.
+    # Some values are ties, x.5 up to rounding errors that differ by processor: round them down.
     images = large.clamp(0, 255).add(0.5 - 1e-9).floor().to(torch.uint8).numpy()
     labels = bunch.target.astype(np.int64)
-    places = train_test_split(
+    positions = train_test_split(
         np.arange(len(labels)), test_size=0.2, random_state=DIGITS_SPLIT_SEED, stratify=labels
     )
     return {
-        split: Split.from_images(LabelledImages(images[place], labels[place], CLASS_COUNT))
-        for split, place in zip(("train", "test"), places, strict=True)
+        split: Split.from_images(LabelledImages(images[chosen], labels[chosen], CLASS_COUNT))
+        for split, chosen in zip(("train", "test"), positions, strict=True)
     }

@@ -1,7 +1,7 @@
-"""Stage ``prepare``: the data set named in ``params.yaml`` as arrays that can be memory-mapped.
+"""Stage ``prepare``: converts the data set named in ``params.yaml`` to memory-mappable arrays.
 
-``python -m pipeline prepare`` writes ``data/prepared``. Archives are looked for in, and
-downloaded to, ``data/raw`` of the user's own repository.
+``python -m pipeline prepare`` writes ``data/prepared``. Archives are read from, and downloaded
+to, ``data/raw`` of the user's own repository.
 """
 
 import sys
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # no stage computes with the code of these
     from pipeline.data.config import PrepareConfig
 
 RAW = Path("data/raw")
-VALIDATION = 0, "validation"  # seed and purpose of the choice of held-out images
+VALIDATION = 0, "validation"  # seed and purpose of the rng that chooses held-out images
 
 NUMERALS = [str(numeral) for numeral in range(10)]
 ABOUT: dict[str, dict[str, Any]] = {
@@ -60,16 +60,16 @@ ABOUT: dict[str, dict[str, Any]] = {
 
 
 def prepare(params: "PrepareConfig", raw: Path, folder: Path = PREPARED) -> Dataset:
-    """Writes the data set, or the fallback where it is not to be had, and opens it.
+    """Writes the data set, or the fallback if it is unavailable, and opens it.
 
     Args:
-        params: Which data set, and what else.
+        params: The section ``prepare``.
         raw: Folder of the archives, in torchvision's layout.
-        folder: Where to; untouched if the images are not to be had.
+        folder: The folder that is written; unchanged on failure.
 
     Raises:
-        ArchiveError: an archive on disk has a wrong checksum.
-        UnavailableError: archives are missing, no mirror gave them, and there is no fallback.
+        ArchiveError: an archive on disk is damaged.
+        UnavailableError: archives are unavailable and there is no fallback.
     """
     name, splits = _load(params, raw)
     splits = hold_out(splits, params.validation_size)
@@ -80,12 +80,13 @@ def prepare(params: "PrepareConfig", raw: Path, folder: Path = PREPARED) -> Data
 
 
 def hold_out(splits: Splits, size: int) -> Splits:
-    """Moves ``size`` training images, classes in their own proportions, to "validation".
+    """Moves ``size`` training images, stratified by class, to the split "validation".
 
-    Always the same ones, so that all that is chosen by them is chosen by the same.
+    The choice is the same for every seed of a training, so that hyperparameters are compared on
+    the same images.
 
     Raises:
-        ValueError: that would leave no image to train on.
+        ValueError: no training image would be left.
     """
     if not size:
         return splits
@@ -105,7 +106,7 @@ def hold_out(splits: Splits, size: int) -> Splits:
 
 
 def _load(params: "PrepareConfig", raw: Path) -> tuple[str, Splits]:
-    """The images, read from ``work``, and the name of the data set that they really are of."""
+    """Returns the name of the data set used, which may be the fallback, and its splits."""
     if params.dataset == "digits":
         return "digits", load_embedded_digits()
     try:
@@ -116,7 +117,7 @@ def _load(params: "PrepareConfig", raw: Path) -> tuple[str, Splits]:
                 f"{error}: put them there, or set prepare.fallback: digits in params.yaml"
             ) from error
         print(
-            f"WARNING: going on with digits, scikit-learn's 1,797 images, in place of "
+            f"WARNING: using digits, scikit-learn's 1,797 images, instead of "
             f"{params.dataset}: {error}. To use {params.dataset}, put them there and run: "
             "make refetch",
             file=sys.stderr,

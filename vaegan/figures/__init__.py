@@ -1,0 +1,1 @@
+"""Figures: arrays to matplotlib figures, which the caller saves or shows."""

@@ -1,4 +1,4 @@
-"""Metrics to matplotlib figures: a table of them, and confusion matrices."""
+"""Tables: metrics with their intervals, and confusion matrices of swaps."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,37 +6,34 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from vaegan.figures.images import DPI
+from vaegan.figures.canvas import new_figure
 
 ROW_HEIGHT = 0.27  # inches per row of a table
-SHOWN_ABOVE = 0.005  # of a row's images: smaller shares are left blank
+SHOWN_ABOVE = 0.005  # of a row's images; smaller shares are left blank
 
 
 def metric_table(
     rows: Sequence[tuple[str, str, float, tuple[float, float] | None]], title: str
 ) -> Figure:
-    """Metrics in groups, each with its value and, where there is one, its interval.
+    """Tabulates metrics in groups, each with its value and its interval if it has one.
 
     Args:
-        rows: Group, name, value, and the lower and upper end of a 95 % interval or None. Rows of
-            one group follow each other.
-        title: Above the table.
+        rows: Group, words, value, and the ends of a 95 % interval or None. Rows of one group follow
+            each other.
+        title: Title of the figure.
 
     Raises:
         ValueError: there is no row.
     """
     if not rows:
         raise ValueError("a table of metrics needs one row or more")
-    figure = Figure(
-        figsize=(8.0, 0.9 + ROW_HEIGHT * (len(rows) + 1)), dpi=DPI, layout="constrained"
-    )
-    figure.suptitle(title, fontsize=12)
+    figure = new_figure(8.0, 0.9 + ROW_HEIGHT * (len(rows) + 1), title)
     axes = figure.subplots()
     axes.axis("off")
     cells, previous = [], None
-    for group, name, value, interval in rows:
+    for group, words, value, interval in rows:
         between = "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
-        cells.append([group if group != previous else "", name, f"{value:.4f}", between])
+        cells.append([group if group != previous else "", words, f"{value:.4f}", between])
         previous = group
     table = axes.table(
         cells,
@@ -60,12 +57,12 @@ def metric_table(
 def confusion_matrices(
     matrices: Mapping[str, np.ndarray], class_names: Sequence[str], title: str
 ) -> Figure:
-    """What swaps should show against what the classifier sees in them, as shares of each row.
+    """Plots which class the classifier predicts for swaps of each class, as shares of each row.
 
     Args:
-        matrices: By what the style came from, int (K, K), rows: the class asked for.
-        class_names: K.
-        title: Above the whole figure.
+        matrices: By the source of the style, int (K, K); rows: the class asked for.
+        class_names: K names.
+        title: Title of the figure.
 
     Raises:
         ValueError: a matrix is not (K, K), or there is none.
@@ -74,8 +71,7 @@ def confusion_matrices(
     wrong = {name: m.shape for name, m in matrices.items() if m.shape != (count, count)}
     if wrong or not matrices:
         raise ValueError(f"expected matrices {(count, count)}, got {wrong or 'none'}")
-    figure = Figure(figsize=(0.6 + 4.4 * len(matrices), 5.2), dpi=DPI, layout="constrained")
-    figure.suptitle(title, fontsize=12)
+    figure = new_figure(0.6 + 4.4 * len(matrices), 5.2, title)
     for axes, (name, matrix) in zip(
         figure.subplots(1, len(matrices), squeeze=False)[0], matrices.items(), strict=True
     ):
@@ -92,6 +88,6 @@ def confusion_matrices(
                 )  # fmt: skip
         axes.set_xticks(range(count), class_names, fontsize=8)
         axes.set_yticks(range(count), class_names, fontsize=8)
-        axes.set_xlabel("class seen by the classifier")
+        axes.set_xlabel("class predicted by the classifier")
         axes.set_ylabel("class asked for")
     return figure

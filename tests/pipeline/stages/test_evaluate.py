@@ -2,10 +2,10 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pipeline.params import load_params
 from pipeline.stages.evaluate import measure_all, verdict
 from vaegan.data import as_tensor, to_unit_range
 from vaegan.evaluation import probes
@@ -74,7 +74,7 @@ def written(bars, model_config, monkeypatch) -> dict[str, float]:
         for name in ("specified", "unspecified")
         for moment in ("mean", "std")
     } | {"labels": bars.labels}
-    params = load_params(ROOT / "params.yaml").evaluate
+    params = SimpleNamespace(seed=0, swaps=500, probe_images=1000)
     classifier = train_classifier(bars, steps=20, seed=0)
     metrics, _ = measure_all(model, classifier, bars.images, arrays, arrays, params)
     return metrics

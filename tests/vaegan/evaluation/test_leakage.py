@@ -98,7 +98,7 @@ def _lucky(parity):
     return fit
 
 
-def test_unseen_codes_are_judged_by_probes_of_other_unseen_codes(labels):
+def test_unseen_codes_are_predicted_by_probes_of_other_unseen_codes(labels):
     codes = np.concatenate([controls.label_code(part, CLASSES) for part in labels])
     both = np.concatenate(labels)
     panel = {"logistic": probes.PANEL["logistic"]}

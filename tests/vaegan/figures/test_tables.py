@@ -4,7 +4,7 @@ import pytest
 from vaegan.figures.tables import confusion_matrices, metric_table
 
 ROWS = [
-    ("z", "leak", 0.2530, (0.24, 0.26)),
+    ("z", "leakage", 0.2530, (0.24, 0.26)),
     ("z", "chance", 0.1135, None),
     ("s", "probe", 0.99, (0.988, 0.992)),
 ]
@@ -18,7 +18,7 @@ def cells(figure) -> dict[tuple[int, int], str]:
 def test_a_table_has_a_row_per_metric_and_names_each_group_once():
     shown = cells(metric_table(ROWS, "title"))
     assert [shown[row, 0] for row in range(1, 4)] == ["z", "", "s"]
-    assert [shown[row, 1] for row in range(1, 4)] == ["leak", "chance", "probe"]
+    assert [shown[row, 1] for row in range(1, 4)] == ["leakage", "chance", "probe"]
     assert [shown[row, 2] for row in range(1, 4)] == ["0.2530", "0.1135", "0.9900"]
     assert [shown[row, 3] for row in range(1, 4)] == ["0.2400 to 0.2600", "", "0.9880 to 0.9920"]
 

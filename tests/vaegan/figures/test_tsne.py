@@ -1,6 +1,11 @@
-import numpy as np
+"""The embedding keeps clusters apart and repeats; its figure names every class."""
 
-from vaegan.figures.tsne import tsne
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from tests.vaegan.figures.examples import points
+from vaegan.figures.tsne import embedding_figure, tsne
 
 
 def test_tsne_keeps_clusters_apart_in_the_order_of_the_codes_and_repeats():
@@ -15,9 +20,77 @@ def test_tsne_keeps_clusters_apart_in_the_order_of_the_codes_and_repeats():
     np.fill_diagonal(distance, np.inf)
     assert (labels[distance.argmin(axis=1)] == labels).all()
     assert np.array_equal(points, tsne(codes, perplexity=10, seed=1))
+    # Standardised: units of the dimensions do not matter.
+    assert np.array_equal(points, tsne(codes * [1, 2, 0.5, 1], perplexity=10, seed=1))
 
 
-def test_tsne_lays_out_the_fewest_codes_it_takes():
-    points = tsne(np.random.default_rng(0).standard_normal((6, 3)), perplexity=30, seed=0)
-    assert points.shape == (6, 2)
+def test_tsne_of_many_codes_repeats_under_two_threads():
+    """From 1,000 codes on, openTSNE searches neighbours in random trees, built by all threads."""
+    codes = np.random.default_rng(0).standard_normal((1100, 3)).astype(np.float32)
+    first, again = (tsne(codes, perplexity=5, seed=2**32 - 1, threads=2) for _ in range(2))
+    assert np.array_equal(first, again)
+
+
+@pytest.mark.parametrize("count", [2, 6])
+def test_tsne_lays_out_the_fewest_codes_it_takes(count):
+    points = tsne(np.random.default_rng(0).standard_normal((count, 3)), perplexity=30, seed=0)
+    assert points.shape == (count, 2)
     assert np.isfinite(points).all()
+
+
+def test_perplexity_is_a_third_of_the_codes_at_most():
+    codes = np.random.default_rng(0).standard_normal((31, 3))
+    assert np.array_equal(tsne(codes, perplexity=30, seed=0), tsne(codes, perplexity=10, seed=0))
+    assert not np.array_equal(tsne(codes, perplexity=9, seed=0), tsne(codes, perplexity=10, seed=0))
+
+
+def test_embedding_puts_each_class_under_its_name_in_both_panels() -> None:
+    specified, unspecified, labels = points()
+    names = ["zero", "one", "two", "absent"]
+    figure = embedding_figure(specified, unspecified, labels, names, "")
+    left, right = figure.axes
+    assert "unspecified" not in left.get_title()
+    assert "unspecified" in right.get_title()
+    for axes, space in ((left, specified), (right, unspecified)):
+        assert axes.get_xlabel() == "t-SNE 1 (arbitrary units)"
+        assert axes.get_ylabel() == "t-SNE 2 (arbitrary units)"
+        plotted = {c.get_label(): np.asarray(c.get_offsets()) for c in axes.collections}
+        for c, name in enumerate(names):
+            np.testing.assert_array_equal(plotted[name], space[labels == c])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == names
+
+
+def test_classes_differ_in_colour_and_shape_and_keep_both_across_panels() -> None:
+    specified, unspecified, _ = points()
+    labels = np.arange(30) % 15
+    figure = embedding_figure(specified, unspecified, labels, [str(c) for c in range(15)], "")
+    looks = [
+        [
+            (to_hex(c.get_facecolor()[0]), c.get_paths()[0].vertices.tobytes())
+            for c in axes.collections
+        ]
+        for axes in figure.axes
+    ]
+    assert looks[0] == looks[1]
+    assert len(set(looks[0])) == 15
+    assert len({colour for colour, _ in looks[0][:10]}) == 10
+    assert len({shape for _, shape in looks[0][:10]}) == 10
+    assert all(0.3 <= c.get_alpha() < 1 for axes in figure.axes for c in axes.collections)
+
+
+@pytest.mark.parametrize(
+    ("changed", "value", "message"),
+    [
+        (0, np.zeros((30, 3)), "specified code"),
+        (1, np.zeros((29, 2)), "unspecified code"),
+        (2, np.arange(30), "labels"),
+        (2, np.full(30, -1), "labels"),
+        (2, np.arange(0), "labels"),
+    ],
+)
+def test_embedding_refuses(changed: int, value: np.ndarray, message: str) -> None:
+    given = list(points())
+    given[changed] = value
+    with pytest.raises(ValueError, match=message):
+        embedding_figure(*given, ["a", "b", "c"], "")

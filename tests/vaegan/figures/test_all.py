@@ -1,0 +1,52 @@
+"""Properties that all figures share."""
+
+import io
+from collections.abc import Callable
+
+import pytest
+from matplotlib.figure import Figure
+
+from tests.vaegan.figures.examples import curves, noise, points, style_parts
+from vaegan.figures.curves import adversarial_curves, reconstruction_curves
+from vaegan.figures.images import reconstruction_grid, style_variation, swap_grid
+from vaegan.figures.tsne import embedding_figure
+
+
+def png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "reconstruction_grid": lambda: reconstruction_grid(noise(7), noise(7), 3, "title"),
+    "swap_grid": lambda: swap_grid(noise(4), noise(3), noise(3, 4), "title"),
+    "style_variation": lambda: style_variation(**style_parts(), title="title"),
+    "embedding_figure": lambda: embedding_figure(*points(), ["a", "b", "c"], "title"),
+    "adversarial_curves": lambda: adversarial_curves(curves(), 10, "title"),
+    "reconstruction_curves": lambda: reconstruction_curves(curves(), "title"),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_equal_input_gives_equal_bytes_under_its_title(name: str) -> None:
+    first, second = FIGURES[name](), FIGURES[name]()
+    assert first.get_suptitle() == "title"
+    assert png(first) == png(second)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_fits_a_page_and_its_text_is_legible_inside_it(name: str) -> None:
+    figure = FIGURES[name]()
+    figure.draw_without_rendering()
+    width, height = figure.canvas.get_width_height()
+    assert 600 <= width <= 1000
+    for text in figure.findobj(lambda artist: hasattr(artist, "get_fontsize")):
+        if text.get_text() and text.get_visible():
+            assert text.get_fontsize() >= 9
+    for axes in figure.axes:
+        box = axes.get_tightbbox()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= width
+        assert box.y1 <= height
