@@ -55,7 +55,7 @@ def results(tmp_path_factory):
 
 def test_the_specified_code_holds_the_class_and_the_unspecified_one_little_of_it(results):
     specified, unspecified = (results["table"][code] for code in ("specified", "unspecified"))
-    assert specified["accuracy"] > 0.95
+    assert specified["accuracy"] > 0.9
     assert unspecified["accuracy"] < 0.35  # 0.5 without the class transport
     assert specified["bits"] > 3 > 0.5 > unspecified["bits"]
     assert specified["chance"] == unspecified["chance"] == pytest.approx(0.12, abs=0.02)
