@@ -15,8 +15,6 @@ DOCUMENTS = sorted(
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"))
 )
 LONGEST_README = 150
-# Named in the documents before they are merged; each must leave this list when it exists.
-COMING = {}
 
 BLOCK = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`[^`]+`")
@@ -85,23 +83,18 @@ def test_the_readme_is_short():
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_relative_link_has_a_target(document):
-    assert missing_links(document) - COMING == set()
+    assert missing_links(document) == set()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_command_exists(document):
-    assert missing_commands(document) - COMING == set()
+    assert missing_commands(document) == set()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_source_file_named_exists(document):
     named = {text for text in code(read(document)) if SOURCE.match(text)}
-    assert {path for path in named if not (ROOT / path).exists()} - COMING == set()
-
-
-def test_what_was_coming_leaves_the_list_when_it_is_there():
-    missing = set.union(*(missing_links(d) | missing_commands(d) for d in DOCUMENTS))
-    assert missing >= COMING
+    assert {path for path in named if not (ROOT / path).exists()} == set()
 
 
 def test_every_document_is_listed_in_the_readme():

@@ -24,10 +24,10 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.artifacts.files import ArtifactError, sha256, tree_digest
 from pipeline.artifacts.paths import MODEL, OUTPUTS, repository
+from pipeline.tracking.model_run import OUTPUT_PREFIX, PATCH
 from pipeline.tracking.provenance import machine_tags
 from pipeline.tracking.registry import NAME
 from pipeline.tracking.store import connect
-from pipeline.tracking.sync import OUTPUT_PREFIX, PATCH
 from vaegan.model.vae import WEIGHTS_FILE
 
 SHOWN = 12  # digits of a digest in the table

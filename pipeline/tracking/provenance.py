@@ -1,4 +1,4 @@
-"""Where a model comes from: commit and what was changed since, versions, parameters, machine."""
+"""Provenance of a model: commit, uncommitted changes, versions, parameters, machine."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ class Provenance:
 
 
 def provenance() -> Provenance:
-    """Looks at the tree once: the user may go on editing while a model trains."""
+    """Reads the state of the tree, once: the user may edit it while a model trains."""
     tags, patch = {}, b""
     commit = _git("rev-parse", "--verify", "HEAD")
     if commit is not None:
@@ -56,7 +56,7 @@ def provenance() -> Provenance:
 
 
 def changes() -> tuple[bytes, list[str]]:
-    """A patch from the commit to the tree as it is, files that git does not know included.
+    """Makes a patch from the commit to the present tree, untracked files included.
 
     ``git apply`` in a clean checkout of the commit makes the same tree.
 
@@ -76,17 +76,17 @@ def changes() -> tuple[bytes, list[str]]:
 
 
 def cpu_name() -> str:
-    """The kind of processor, as torch or else Python names it."""
+    """Name of the processor type, from torch or else from Python."""
     return str(torch.cpu.get_capabilities().get("cpu_name", "") or platform.processor())
 
 
 def gpu_name() -> str:
-    """The CUDA device that ``auto`` takes; "none" where there is none."""
+    """Name of the CUDA device that ``auto`` selects; "none" if there is none."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
 
 
 def machine_tags() -> dict[str, str]:
-    """What can change the bits of a result besides parameters, data and code."""
+    """Tags for the machine and libraries, which can change the bits of a result."""
     return {
         "cpu": cpu_name(),
         "gpu": gpu_name(),
@@ -96,12 +96,12 @@ def machine_tags() -> dict[str, str]:
 
 
 def params_digest(params: dict[str, Any]) -> str:
-    """SHA-256 of flat parameters, whatever their order."""
+    """SHA-256 of flat parameters; their order does not matter."""
     return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()
 
 
 def _git(*arguments: str) -> bytes | None:
-    """Output of git; None where there is no git, no repository, or it fails.
+    """Output of git; None if there is no git, no repository, or it fails.
 
     ``git diff --no-index`` ends with 1 where files differ, which is no failure.
     """

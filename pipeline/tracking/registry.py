@@ -115,12 +115,12 @@ def register(
 
 
 def make_candidate(version: ModelVersion) -> None:
-    """Moves the alias of the version that was trained last."""
+    """Gives a version the alias ``candidate``, which marks the most recently trained one."""
     MlflowClient().set_registered_model_alias(NAME, ALIAS, version.version)
 
 
 def _describe(client: MlflowClient, version: str, config: ModelStructure) -> None:
-    """Writes what a person should know onto the registered model and the version."""
+    """Writes the descriptions of the registered model and of the version."""
     shape = "(n, {}, {}, {})".format(*config.image_shape)
     client.update_registered_model(
         NAME, description=DESCRIPTION.format(reference=f"{NAME}@{ALIAS}", shape=shape)
@@ -131,13 +131,13 @@ def _describe(client: MlflowClient, version: str, config: ModelStructure) -> Non
 
 
 def signature(config: ModelStructure) -> ModelSignature:
-    """What the registered model takes, and gives for its default task."""
+    """Signature of the registered model for its default task."""
     images = Schema([TensorSpec(np.dtype(np.float32), (-1, *config.image_shape))])
     return ModelSignature(inputs=images, outputs=images, params=served_model.PARAMS)
 
 
 def requirements() -> list[str]:
-    """The packages that the registered model needs, pinned to what is installed.
+    """The registered model's requirements, pinned to the installed versions.
 
     Without the local part of a version: an index has torch 2.12.1, not 2.12.1+cpu.
     """
@@ -145,7 +145,7 @@ def requirements() -> list[str]:
 
 
 def version_of(digest: str) -> ModelVersion | None:
-    """The newest version with these weights, None if they were never registered.
+    """Finds the newest version with these weights; None if they were never registered.
 
     Args:
         digest: Of :func:`vaegan.model.weights_digest`.
@@ -159,7 +159,7 @@ def version_of(digest: str) -> ModelVersion | None:
 
 
 def tag_version_of(digest: str, tags: dict[str, str]) -> None:
-    """Sets tags of the newest version with these weights, if there is one; other tags stay."""
+    """Sets tags of the newest version with these weights, if there is one."""
     version = version_of(digest)
     if version is None:
         return
@@ -169,7 +169,7 @@ def tag_version_of(digest: str, tags: dict[str, str]) -> None:
 
 
 def dvc_lock_tags(lock_file: Path) -> dict[str, str]:
-    """The tag by which the ``dvc.lock`` that reproduces a model can be found.
+    """Reads the tag that identifies the ``dvc.lock`` that reproduces a model.
 
     ``git log -S<value> -- dvc.lock`` names the commits in which it came and went.
 
@@ -194,5 +194,5 @@ def dvc_lock_tags(lock_file: Path) -> dict[str, str]:
 
 
 def load(uri: str = f"models:/{NAME}@{ALIAS}") -> PyFuncModel:
-    """The model behind ``models:/...``; its ``predict`` is that of ``pipeline/served_model.py``."""
+    """Loads the model behind a ``models:/`` address; ``served_model.py`` has its ``predict``."""
     return mlflow.pyfunc.load_model(uri)

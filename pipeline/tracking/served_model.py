@@ -1,4 +1,4 @@
-"""The registered model as MLflow runs it: a trained model behind one ``predict``.
+"""The registered model: a trained model behind MLflow's ``predict``.
 
 MLflow copies this file beside the weights and runs it wherever the model is loaded
 ("models from code"), so it imports nothing of this repository but ``vaegan``, which is
@@ -40,16 +40,16 @@ class ServedModel(PythonModel):
         model_input: np.ndarray,
         params: dict[str, Any] | None = None,
     ) -> np.ndarray | dict[str, np.ndarray]:
-        """Does ``params["task"]`` with images.
+        """Performs the task ``params["task"]`` on images.
 
         Args:
             context: As :meth:`load_context` had it; not used again.
             model_input: float32 (n, C, H, W) in [0, 1], n >= 1.
             params: What is left out has its default.
-                task: "reconstruct" (default): each image drawn again from its own codes.
+                task: "reconstruct" (default): each image decoded from its own codes.
                     "encode": mean and standard deviation of both codes of each image.
                     "swap": what image ``identity_from[i]`` shows, in the style of image i.
-                    "sample": what image i shows, in a style drawn from the prior N(0, I).
+                    "sample": what image i shows, in a style sampled from the prior N(0, I).
                 identity_from: For "swap", n positions in the batch; empty (default): the
                     next image's, and for the last image the first's.
                 seed: For "sample"; the same images and seed give the same answer.
@@ -91,7 +91,7 @@ class ServedModel(PythonModel):
 
 
 def _checked(images: np.ndarray) -> torch.Tensor:
-    """A copy of images as a tensor; their shape and type the signature has seen to."""
+    """Copies images into a tensor; MLflow has checked shape and type against the signature."""
     if not len(images):
         raise _refusal(f"expected one image or more, got none: shape {images.shape}")
     if wrong := int((~np.isfinite(images)).sum()):
@@ -104,7 +104,7 @@ def _checked(images: np.ndarray) -> torch.Tensor:
 
 
 def _positions(identity_from: list[int], count: int) -> list[int]:
-    """Which image of a batch each image takes its identity from."""
+    """Positions in the batch from which the images take their identities."""
     positions = [int(position) for position in identity_from]
     if not positions:
         return [*range(1, count), 0]

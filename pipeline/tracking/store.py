@@ -26,7 +26,7 @@ class StoreError(ValueError):
 
 
 def connect() -> str:
-    """Points MLflow at the user's store and makes sure of the experiment; returns its id.
+    """Connects MLflow to the user's store and creates the experiment if needed; returns its id.
 
     ``MLFLOW_TRACKING_URI`` is taken where it is set; else the store is ``mlflow.db`` in the
     user's own repository, with artifacts under ``mlruns/`` beside it, also when a stage runs
@@ -59,18 +59,18 @@ def connect() -> str:
 
 
 def address() -> str:
-    """The address of the user's store; that of a SQLite file is absolute."""
+    """Address of the user's store; the path of a SQLite file is made absolute."""
     own = os.environ.get("MLFLOW_TRACKING_URI")
     return _absolute(own or "sqlite:///mlflow.db", repository())
 
 
 def store_digest() -> str:
-    """A short name for the user's store; its address may hold a password."""
+    """Digest of the store's address, which itself may hold a password."""
     return hashlib.sha256(address().encode()).hexdigest()[:16]
 
 
 def _show_first_columns(experiment: str) -> None:
-    """Saves a view of the runs in which the few columns that matter come first.
+    """Saves a view of the runs that starts with the headline columns.
 
     MLflow's page keeps a shared view as a tag of the experiment; a link with
     ``?viewStateShareKey=first`` opens it.
@@ -86,7 +86,7 @@ def _show_first_columns(experiment: str) -> None:
 
 
 def _absolute(uri: str, root: Path) -> str:
-    """A relative SQLite file belongs to the user's repository, not to a stage's folder."""
+    """Resolves a relative SQLite path against the user's repository."""
     prefix = "sqlite:///"
     path = uri.removeprefix(prefix)
     return uri if path == uri or path.startswith("/") else f"{prefix}{root / path}"
@@ -112,7 +112,7 @@ def _check_reachable(uri: str) -> None:
 
 
 def _check_place(experiment: Experiment, root: Path) -> None:
-    """The default store's artifacts lie beside it, or it came from another folder."""
+    """Raises StoreError if the default store keeps its artifacts in another folder."""
     kept = Path(unquote(urlparse(experiment.artifact_location).path))
     if kept != root / "mlruns":
         raise StoreError(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import CPU_FLAGS, wait_policy
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -27,10 +29,24 @@ def displayed(variable: str, package: str, **environment: str) -> list[str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere OpenMP is not libgomp")
 @pytest.mark.parametrize("package", ["pipeline", "benchmarks"])
-def test_threads_that_wait_sleep_in_every_openmp_runtime(package):
+def test_the_wait_policy_reaches_every_openmp_runtime(package):
     spins = displayed("GOMP_SPINCOUNT", package)
+    passive = bool(wait_policy(CPU_FLAGS.read_text()))
     assert spins
-    assert set(spins) == {"0"}
+    assert (set(spins) == {"0"}) == passive
+
+
+@pytest.mark.parametrize(
+    ("flags", "policy"),
+    [
+        ("avx2 avx512f", {"OMP_WAIT_POLICY": "PASSIVE"}),
+        ("avx512f avx512_bf16", {}),
+        ("amx_bf16 amx_tile", {}),
+        ("", {"OMP_WAIT_POLICY": "PASSIVE"}),
+    ],
+)
+def test_threads_that_wait_sleep_unless_steps_are_too_short_for_that(flags, policy):
+    assert wait_policy(flags) == policy
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere OpenMP is not libgomp")

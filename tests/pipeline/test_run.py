@@ -18,7 +18,8 @@ from pipeline.stages import prepare
 from pipeline.stages.encode import encode_split
 from pipeline.stages.train import sample_grid
 from pipeline.stages.visualize import style_sources
-from pipeline.tracking import store, sync
+from pipeline.tracking import store
+from pipeline.tracking.model_run import ModelRun
 from vaegan.data import to_unit_range
 from vaegan.model.vae import DisentanglingVAE
 
@@ -94,7 +95,7 @@ def test_a_second_interrupt_while_the_first_is_written_down_does_not_make_the_ru
     def interrupt(*_) -> None:
         raise KeyboardInterrupt
 
-    send = sync._Sync.send
+    send = ModelRun.send
 
     def impatient(self, go_on):
         if self.events[-1]["event"] == "end":
@@ -102,7 +103,7 @@ def test_a_second_interrupt_while_the_first_is_written_down_does_not_make_the_ru
         return send(self, go_on)
 
     monkeypatch.setattr("pipeline.stages.train.sample_grid", interrupt)
-    monkeypatch.setattr(sync._Sync, "send", impatient)
+    monkeypatch.setattr(ModelRun, "send", impatient)
     with pytest.raises(KeyboardInterrupt):
         execute("train", small)
     (run,) = MlflowClient().search_runs([store.connect()])

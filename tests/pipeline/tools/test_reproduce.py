@@ -17,10 +17,10 @@ from pipeline.artifacts.files import tree_digest
 from pipeline.artifacts.paths import OUTPUTS
 from pipeline.tools import reproduce
 from pipeline.tools.reproduce import Comparison, compare_outputs
+from pipeline.tracking.model_run import OUTPUT_PREFIX, PATCH
 from pipeline.tracking.provenance import provenance
 from pipeline.tracking.registry import NAME
 from pipeline.tracking.store import connect
-from pipeline.tracking.sync import OUTPUT_PREFIX, PATCH
 
 ROOT = Path(__file__).parents[3]
 # An older layout: its stage judge makes an output that no stage makes today.

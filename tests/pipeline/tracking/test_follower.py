@@ -15,8 +15,9 @@ from pipeline.artifacts.dataset import read_dataset
 from pipeline.artifacts.paths import MODEL, repository
 from pipeline.journal import FOLDER, Journal, journals, read_events
 from pipeline.stages import train
-from pipeline.tracking import champion, follower, registry, store, sync
+from pipeline.tracking import champion, follower, registry, store
 from pipeline.tracking.follower import Follower
+from pipeline.tracking.model_run import ModelRun
 from tests.pipeline.conftest import GRID
 from tests.pipeline.server import Server
 from vaegan.model.vae import weights_digest
@@ -80,7 +81,7 @@ def test_a_slow_store_does_not_keep_a_report_waiting(workspace, monkeypatch):
 def test_a_report_that_the_store_did_not_take_is_sent_before_the_next(
     workspace, monkeypatch, capsys
 ):
-    send, failing = sync._Sync._send_report, {2, 3}
+    send, failing = ModelRun._send_report, {2, 3}
     monkeypatch.setattr(follower, "RETRY_AFTER", 0.0)
 
     def fail(self, event, doubt) -> None:
@@ -89,7 +90,7 @@ def test_a_report_that_the_store_did_not_take_is_sent_before_the_next(
             raise MlflowException("the store is gone")
         send(self, event, doubt)
 
-    monkeypatch.setattr(sync._Sync, "_send_report", fail)
+    monkeypatch.setattr(ModelRun, "_send_report", fail)
     followed = Followed()
     for step in (1, 2, 3, 4, 5):
         followed.report(step)
@@ -105,7 +106,7 @@ def test_a_fault_of_our_own_is_no_lost_store_and_ends_no_stage(workspace, monkey
     def fail(*_, **__) -> None:
         raise TypeError("a mistake")
 
-    monkeypatch.setattr(sync._Sync, "_send_report", fail)
+    monkeypatch.setattr(ModelRun, "_send_report", fail)
     followed = Followed()
     followed.report(1)
     followed.report(2)
@@ -141,7 +142,7 @@ def test_a_store_that_is_found_lost_is_not_asked_for_every_report(workspace, mon
         asked.append(event["step"])
         raise MlflowException("no answer")
 
-    monkeypatch.setattr(sync._Sync, "_send_report", silent)
+    monkeypatch.setattr(ModelRun, "_send_report", silent)
     followed = Followed()
     for step in range(1, 6):
         followed.report(step)

@@ -1,0 +1,349 @@
+"""The run of a trained model, filled from journals.
+
+There is one run per trained model. A training finds its run by the name of its journal; every later
+stage finds the run by the SHA-256 of the model's weights. A store that holds no such run gets one
+that says so.
+
+A run's tag ``synced.STAGE`` is the cursor: the name of the journal of that stage that was sent
+last, and how many of its events the store has.
+"""
+
+import getpass
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from mlflow import MlflowClient, entities
+from mlflow.data.numpy_dataset import from_numpy
+from mlflow.entities import (
+    DatasetInput,
+    InputTag,
+    LifecycleStage,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
+from PIL import Image
+
+from pipeline import journal
+from pipeline.artifacts.files import read_array, read_json, sha256, tree_digest
+from pipeline.artifacts.paths import CURVES, FIGURES, METRICS, MODEL, PREPARED
+from pipeline.journal import (
+    EXAMPLES,
+    FILES,
+    MODELS,
+    Event,
+    is_gone,
+    last_begin,
+)
+from pipeline.tracking import champion, registry
+from pipeline.tracking.provenance import params_digest
+from vaegan.data import to_unit_range
+from vaegan.model.vae import read_description, weights_digest
+
+MODEL_TAG = registry.DIGEST_TAG
+JOURNAL_TAG, KEY_TAG, FAILURE_TAG = "journal", "training.key", "failure"
+PATCH_FOLDER = "origin"
+RESULTS_TAG, CURSOR = "results.sha256", "synced."
+EXPERIMENT_TAG, ALSO_TAG = "dvc.exp", "dvc.exp.also"
+OUTPUT_PREFIX, PATCH = "sha256.", f"{PATCH_FOLDER}/{journal.PATCH}"
+SAME_TREE = ("git.commit", "patch.sha256")
+FIRST_STAGE = "train"
+RESTORED = (
+    "This store holds no run in which this model was trained: it came from DVC's cache or from "
+    "another store. Its loss curves are in reports/curves.csv."
+)
+Say = Callable[[str], None]
+
+
+class ModelRun:
+    """One journal on its way into its run."""
+
+    def __init__(self, folder: Path, events: list[Event], experiment: str, say: Say) -> None:
+        self.folder, self.events, self.experiment, self.say = folder, events, experiment, say
+        self.begin = events[0]
+        self.stage = self.begin["stage"]
+        self.cursor_tag = f"{CURSOR}{self.stage}"
+        self.client = MlflowClient()
+
+    def send(self, go_on: Callable[[], bool]) -> bool:
+        """Sends what the run lacks; returns whether it lacked something."""
+        run = self._run()
+        if run is None:
+            return False
+        self.run_id = run.info.run_id
+        cursors = {tag: value for tag, value in run.data.tags.items() if tag.startswith(CURSOR)}
+        name, _, count = cursors.get(self.cursor_tag, "").partition(" ")
+        if name > self.folder.name:  # a later journal of this stage has been sent already
+            return False
+        done = int(count) if name == self.folder.name else 0
+        due = self.events[done:]
+        doubt = True  # whether an interrupted sync may have sent a part of the next event
+        for event in due:
+            if event["event"] == "report":
+                if not go_on():
+                    break
+                self._send_report(event, doubt)
+            else:
+                send = {"begin": self._send_begin, "outputs": self._send_outputs}
+                send.get(event["event"], lambda _: None)(event)
+            doubt = False
+            done += 1
+            self._set_tags({self.cursor_tag: f"{self.folder.name} {done}"})
+        newest = all(value.partition(" ")[0] <= self.folder.name for value in cursors.values())
+        return (newest and self._set_status()) or bool(due)
+
+    def _run(self) -> Run | None:
+        """The run of the journal, made if the store has none; None if it was deleted."""
+        with FileLock(self.folder.parent / ".runs.lock"):
+            if self.stage == FIRST_STAGE:
+                query = f"tags.`{JOURNAL_TAG}` = '{self.folder.name}'"
+                view = ViewType.ALL
+                tags = {JOURNAL_TAG: self.folder.name, KEY_TAG: self.begin["key"]}
+            else:
+                query = f"tags.`{MODEL_TAG}` = '{self.begin['about']['model']}'"
+                view = ViewType.ACTIVE_ONLY
+                tags = {"mlflow.note.content": RESTORED}
+            order = ["attributes.start_time DESC"]
+            found = self.client.search_runs([self.experiment], query, view, 1, order)
+            if not found:
+                return self._create(tags)
+            (run,) = found
+            if run.info.lifecycle_stage == LifecycleStage.DELETED:
+                self.say(f"run {run.info.run_id} was deleted: {self.folder} is left alone")
+                return None
+            return run
+
+    def _create(self, tags: dict[str, str]) -> Run:
+        """A run for the model of this journal, with everything that is known from the beginning."""
+        begin, dataset = self.begin, self.begin["dataset"]
+        params = begin["params"]
+        if self.stage != FIRST_STAGE:
+            params = self._description()["about"].get("params", {})
+            tags |= {MODEL_TAG: begin["about"]["model"]} | _digests_on_disk(begin["about"]["model"])
+        tags |= {
+            "dataset": dataset["name"],
+            "data.sha256": dataset["arrays"]["images"]["sha256"],
+            "params.sha256": params_digest(params),
+        }
+        name = begin["tags"].get(EXPERIMENT_TAG, self.folder.name)
+        tags |= {
+            "mlflow.source.name": f"python -m pipeline {self.stage}",
+            "mlflow.source.type": "LOCAL",
+            "mlflow.user": getpass.getuser(),
+        }
+        run = self.client.create_run(
+            self.experiment, begin["time"], tags | begin["tags"], run_name=name
+        )
+        self._log_params({"dataset": dataset["name"]} | params, run)
+        return run
+
+    def _send_begin(self, event: Event) -> None:
+        run = self.client.get_run(self.run_id)
+        if not (run.inputs and run.inputs.dataset_inputs):
+            self._log_dataset(event["dataset"])
+        name = event["tags"].get(EXPERIMENT_TAG)
+        if self.stage == FIRST_STAGE:
+            if event["patch"]:
+                patch = str(self.folder / event["patch"])
+                self.client.log_artifact(self.run_id, patch, PATCH_FOLDER)
+            about = event["about"]
+            tags = event["tags"] | about["tags"] | {"mlflow.note.content": about["note"]}
+            # The name also if the experiment resumes what another one has begun.
+            self._set_tags(tags | ({"mlflow.runName": name} if name else {}))
+            # If a sync was stopped after it made the run.
+            self._log_params({"dataset": event["dataset"]["name"]} | event["params"], run)
+            return
+        self._set_tags(_also(name, run.data.tags))
+        self._register(event["about"]["model"])
+        self._log_stage_params(event["params"])
+        registry.tag_version_of(event["about"]["model"], event["version_tags"])
+
+    def _send_report(self, event: Event, doubt: bool) -> None:
+        """Metrics last, so a run that has them has the sample images, too."""
+        step, metrics = event["step"], event["metrics"]
+        if doubt and last_step(self.run_id, next(iter(metrics))) >= step:
+            return
+        if "image" in event and not (doubt and self._has_image(step)):
+            with Image.open(self.folder / event["image"]) as image:
+                self.client.log_image(self.run_id, image, key="samples", step=step)
+        points = [Metric(name, value, event["time"], step) for name, value in metrics.items()]
+        self.client.log_batch(self.run_id, metrics=points)
+
+    def _has_image(self, step: int) -> bool:
+        """Whether the run has the sample images of a step; MLflow writes their preview last."""
+        logged = [file.path for file in self.client.list_artifacts(self.run_id, "images")]
+        return any(f"samples+step+{step}+" in path and path.endswith(".webp") for path in logged)
+
+    def _send_outputs(self, event: Event) -> None:
+        """Results, figures and digests; the model's digest last: a run that has it is whole."""
+        run = self.client.get_run(self.run_id)
+        summary, kept = event["summary"], self.folder / FILES
+        for name in event["files"]:
+            path = str(kept / name)
+            self.client.log_artifact(self.run_id, path, _artifact_folder(Path(name)))
+        model = summary["model"]
+        tags = {f"{OUTPUT_PREFIX}{path}": digest for path, digest in event["digests"].items()}
+        if self.stage == FIRST_STAGE:
+            self._log_metrics(summary["fitted"], event["time"], summary["step"])
+            self._register(model, tags, summary["step"])
+            if (version := registry.version_of(model)) is not None:
+                registry.make_candidate(version)
+        elif any(run.data.tags.get(n) != self.begin["tags"].get(n) for n in SAME_TREE):
+            # A version's digests are what running its commit has to give again.
+            self.say(
+                "note: the tree is not the one that this model was trained from, so its version "
+                f"does not record {', '.join(event['digests'])}"
+            )
+            tags = {}
+        else:
+            registry.tag_version_of(model, tags)
+        if (kept / METRICS).is_file():
+            self._send_results(run, model, event)
+        self._set_tags(tags | {MODEL_TAG: model})
+
+    def _send_results(self, run: Run, model: str, event: Event) -> None:
+        """Numbers as metrics, words as tags; then the model is considered as champion."""
+        path = self.folder / FILES / METRICS
+        digest = sha256(path)
+        if run.data.tags.get(RESULTS_TAG) == digest:
+            return
+        results = read_json(path)
+        words = {name: value for name, value in results.items() if isinstance(value, str)}
+        numbers = {name: value for name, value in results.items() if name not in words}
+        self._log_metrics(numbers, event["time"], 0)
+        self.say(champion.consider(model, results) or "")
+        reasons = {k: v for k, v in event["summary"].items() if k == "verdict_reason"}
+        self._set_tags(words | reasons | {RESULTS_TAG: digest})
+
+    def _register(self, model: str, digests: dict[str, str] | None = None, step: int = 0) -> None:
+        """Registers the model if no version has its weights."""
+        with FileLock(self.folder.parent / ".versions.lock"):
+            if registry.version_of(model) is not None:
+                return
+            tags = registered_tags(self.client.get_run(self.run_id)) | (digests or {})
+            examples = torch.from_numpy(np.array(read_array(self.folder / EXAMPLES)))
+            images = to_unit_range(examples).numpy()
+            registry.register(self._model_folder(model), self.run_id, tags, images, step)
+
+    def _set_status(self) -> bool:
+        """Brings the run's status up to that of the journal; returns whether it changed."""
+        last, begin = self.events[-1], last_begin(self.events)
+        run = self.client.get_run(self.run_id)
+        if last["event"] == "end":
+            status, reason = last["status"], last["reason"]
+        elif is_gone(begin["process"]):
+            pid = begin["process"]["pid"]
+            status = "KILLED"
+            reason = f"process {pid} ended without a word: killed, or the machine stopped"
+        else:
+            status, reason = "RUNNING", None
+        known = run.data.tags.get(FAILURE_TAG)
+        ended = run.info.end_time if status == "RUNNING" else last["time"]
+        if (run.info.status, run.info.end_time, known) == (status, ended, reason):
+            return False
+        if reason is not None:
+            self._set_tags({FAILURE_TAG: reason})
+        elif known is not None:
+            self.client.delete_tag(self.run_id, FAILURE_TAG)
+        if status == "RUNNING":
+            self.client.update_run(self.run_id, status)
+        else:
+            self.client.set_terminated(self.run_id, status, ended)
+        return True
+
+    def _log_params(self, params: dict[str, Any], run: Run) -> None:
+        lacking = {k: v for k, v in params.items() if k not in run.data.params}
+        entries = [Param(key, str(value)) for key, value in lacking.items()]
+        for start in range(0, len(entries), 100):  # MLflow takes no more at once
+            self.client.log_batch(run.info.run_id, params=entries[start : start + 100])
+
+    def _log_stage_params(self, params: dict[str, Any]) -> None:
+        """A parameter's first value is the run's; a tag ``now.KEY`` holds one that differs."""
+        run = self.client.get_run(self.run_id)
+        self._log_params(params, run)
+        for key, value in params.items():
+            logged, tag = run.data.params.get(key, str(value)), f"now.{key}"
+            if logged != str(value):
+                self._set_tags({tag: str(value)})
+            elif tag in run.data.tags:
+                self.client.delete_tag(self.run_id, tag)
+
+    def _log_metrics(self, numbers: dict[str, float], timestamp: int, step: int) -> None:
+        """Numbers that the run has of the same moment already are not logged again."""
+        names = list(numbers)
+        if names:
+            history = self.client.get_metric_history(self.run_id, names[-1])
+            if any((point.step, point.timestamp) == (step, timestamp) for point in history):
+                return
+        points = [Metric(name, float(numbers[name]), timestamp, step) for name in names]
+        for start in range(0, len(points), 1000):
+            self.client.log_batch(self.run_id, metrics=points[start : start + 1000])
+
+    def _log_dataset(self, described: dict[str, Any]) -> None:
+        """MLflow's own digest reads the first few images only: this one is of all bytes."""
+        images, labels = (
+            np.broadcast_to(np.zeros((), entry["dtype"]), entry["shape"])
+            for entry in (described["arrays"]["images"], described["arrays"]["labels"])
+        )
+        dataset = from_numpy(
+            images,
+            targets=labels,
+            source=described["url"],
+            name=described["name"],
+            digest=described["arrays"]["images"]["sha256"][:16],
+        )
+        context = InputTag("mlflow.data.context", "training")
+        entry = DatasetInput(entities.Dataset(**dataset.to_dict()), [context])
+        self.client.log_inputs(self.run_id, datasets=[entry])
+
+    def _set_tags(self, tags: dict[str, str]) -> None:
+        if tags:
+            entries = [RunTag(name, value) for name, value in tags.items()]
+            self.client.log_batch(self.run_id, tags=entries)
+
+    def _model_folder(self, model: str) -> Path:
+        return self.folder.parent / MODELS / model
+
+    def _description(self) -> dict[str, Any]:
+        return read_description(self._model_folder(self.begin["about"]["model"]))
+
+
+def registered_tags(run: Run) -> dict[str, str]:
+    """The tags of a run that its registered version carries, too: all but passing ones."""
+    passing = ("mlflow.", CURSOR, FAILURE_TAG, JOURNAL_TAG)
+    return {name: value for name, value in run.data.tags.items() if not name.startswith(passing)}
+
+
+def _digests_on_disk(model: str) -> dict[str, str]:
+    """Tags with the digests of a model's data set, weights and curves, if they lie here."""
+    if not MODEL.is_dir() or weights_digest(MODEL) != model:
+        return {}
+    paths = [path for path in (PREPARED, MODEL, CURVES) if path.exists()]
+    return {f"{OUTPUT_PREFIX}{path}": tree_digest(path) for path in paths}
+
+
+def _also(name: str | None, tags: dict[str, str]) -> dict[str, str]:
+    """A tag with the experiments that came to this very model, beside the one that trained it."""
+    also = [other for other in tags.get(ALSO_TAG, "").split(", ") if other]
+    if not name or name == tags.get(EXPERIMENT_TAG) or name in also:
+        return {}
+    return {ALSO_TAG: ", ".join([*also, name])}
+
+
+def last_step(run_id: str, metric: str) -> int:
+    """The last step for which a run has a metric; 0 if it has none."""
+    history = MlflowClient().get_metric_history(run_id, metric)
+    return max((point.step for point in history), default=0)
+
+
+def _artifact_folder(path: Path) -> str | None:
+    """The folder of a run's artifacts in which an output is logged."""
+    if path == CURVES:
+        return "curves"
+    return FIGURES.name if path.parent == FIGURES else None
