@@ -52,7 +52,7 @@ preset: setup  ## run a preset as an experiment: make preset NAME=cycle
 
 seeds: repro  ## train the default under two more seeds, then compare
 	dvc exp run --queue -S 'train.seed=1,2'
-	dvc queue start -j 2
+	dvc queue start
 	while dvc queue status | grep -Eq 'Queued|Running'; do sleep 5; done
 	@! dvc queue status | grep Failed || { echo "error: dvc queue logs NAME says why"; exit 1; }
 	python -m pipeline compare

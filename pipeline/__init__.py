@@ -1,11 +1,11 @@
 """The wiring: five stages over the library ``vaegan``, tracked by MLflow and run by DVC.
 
 Importing it sets environment variables that torch and MLflow read when they are imported: no
-telemetry, no unpickling, no queries to package indexes, figures without a display, threads that
-sleep while they wait where that pays, and cuBLAS's deterministic workspace. A value that the user has set is
-kept. Importing it also makes Python collect garbage less often: importing torch and MLflow
-creates a million permanent objects, and scanning them repeatedly takes a fifth of a stage's
-start-up time.
+telemetry, no unpickling, no queries to package indexes, figures without a display, how threads
+wait, and cuBLAS's deterministic workspace. A value that the user has set is kept.
+
+Importing it also makes Python collect garbage less often: importing torch and MLflow creates a
+million permanent objects, and scanning them repeatedly takes a fifth of a stage's start-up time.
 """
 
 import gc
@@ -36,10 +36,9 @@ def wait_policy(flags: str) -> dict[str, str]:
 
     libgomp (the OpenMP of torch and scikit-learn) by default spins for milliseconds before a thread
     sleeps. Spinning threads of two trainings on the same cores delay the threads that they wait
-    for: together they reach a fifth of the throughput of one. With bfloat16 instructions the steps
-    are so short that waking a thread costs a fifth of the throughput of one training, and oneDNN's
-    own barriers spin all the same; there the default is kept. ``python -m benchmarks together``
-    measures both.
+    for, so waiting threads sleep. With bfloat16 instructions the default is kept: the operations
+    are so short that waking threads slows a single training down. ``python -m benchmarks
+    together`` measures both.
     """
     native = "avx512_bf16" in flags or "amx_bf16" in flags
     return {} if native else {"OMP_WAIT_POLICY": "PASSIVE"}
