@@ -103,6 +103,8 @@ class Journal:
         self.on_begin()
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / ".lock"):  # two processes never resume the same journal
+            for part in self.root.glob(".*.part"):  # of a process that was killed here
+                shutil.rmtree(part, ignore_errors=True)
             self.folder = self._unfinished(key) if key else None
             if self.folder is None:
                 self.folder = self.root / _new_name(self.stage)

@@ -213,7 +213,7 @@ def test_killed_with_dvc_and_all_the_next_repro_goes_on_to_the_bits_of_a_straigh
     process.communicate()
     assert not (killed.folder / "models").exists()
     output = killed.run("dvc", "repro")
-    assert "going on from the checkpoint at step 1" in output
+    assert "resuming from the checkpoint at step 1" in output
     assert "step 100/300" not in output
     resumed = weights_digest(killed.folder / "models")
     (run,) = killed.runs()
