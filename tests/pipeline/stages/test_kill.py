@@ -27,9 +27,10 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs aside
 from pipeline.artifacts import files
 synchronise = files._synchronise
-files._synchronise = lambda file: (synchronise(file), time.sleep(0.03))
+files._synchronise = lambda file: (synchronise(file), time.sleep(0.1))
 from pipeline.run import run_stage
 from pipeline.stages import train
+from pipeline.tracking import follower
 print("ready", flush=True)
 sys.exit(run_stage("train"))
 """
