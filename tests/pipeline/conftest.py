@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,16 @@ SHIPPED = Path(__file__).parents[2] / "params.yaml"
 GRID = np.zeros((8, 8, 1), np.uint8)
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory) -> Path:
+    """A database with MLflow's tables, which take MLflow two seconds to create."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
 @pytest.fixture
-def workspace(tmp_path, monkeypatch, bars, model_config):
+def workspace(tmp_path, monkeypatch, bars, model_config, empty_store):
     """A folder with a prepared data set and a model, and a tracking store of its own."""
     monkeypatch.chdir(tmp_path)
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
@@ -29,6 +38,7 @@ def workspace(tmp_path, monkeypatch, bars, model_config):
     write_dataset({"train": bars_split, "test": bars_split}, about)
     torch.manual_seed(0)
     DisentanglingVAE(model_config).eval().save(MODEL, {"params": {"train.lr": 0.1}})
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     before = mlflow.get_tracking_uri()
     yield tmp_path
     mlflow.set_tracking_uri(before)
