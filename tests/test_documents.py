@@ -1,10 +1,16 @@
 """Files, sections and commands in the documents exist, and numbers have a source."""
 
+import contextlib
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
+from dvc.cli import DvcParserError
+from dvc.cli.parser import get_main_parser
+from mlflow.cli import cli as mlflow_cli
 
 from benchmarks import __main__ as bench
 from pipeline.__main__ import STAGES, TOOLS
@@ -54,6 +60,25 @@ def code(text: str) -> list[str]:
     """Code blocks and spans; a span may be broken over two lines."""
     spans = SPAN.findall(BLOCK.sub("", text))
     return BLOCK.findall(text) + [" ".join(span.strip("`").split()) for span in spans]
+
+
+def commands_of(program: str, document: str) -> list[list[str]]:
+    """Arguments of each call of a program in the code of a document."""
+    lines = [line.strip() for text in code(read(document)) for line in text.splitlines()]
+    parts = [part for line in lines for part in line.split(" && ")]
+    return [
+        shlex.split(part, comments=True)[1:] for part in parts if part.startswith(f"{program} ")
+    ]
+
+
+def parse_mlflow(arguments: list[str]) -> None:
+    """Parses a command line of mlflow without running it."""
+    context, command = None, mlflow_cli
+    while isinstance(command, click.Group):
+        context = command.make_context(command.name, arguments, parent=context)
+        rest = [*context._protected_args, *context.args]
+        _, command, arguments = command.resolve_command(context, rest)
+    command.make_context(command.name, arguments, parent=context)
 
 
 def anchors(text: str) -> set[str]:
@@ -114,6 +139,28 @@ def test_every_command_exists(document):
 def test_every_source_file_named_exists(document):
     named = {text for text in code(read(document)) if SOURCE.match(text)}
     assert {path for path in named if not (ROOT / path).exists()} == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_dvc_command_parses(document):
+    for arguments in commands_of("dvc", document):
+        get_main_parser().parse_args(arguments)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_mlflow_command_parses(document):
+    for arguments in commands_of("mlflow", document):
+        with contextlib.suppress(click.MissingParameter):  # the text may name a command alone
+            parse_mlflow(arguments)
+
+
+def test_commands_and_options_that_do_not_exist_do_not_parse():
+    for arguments in (["exp", "runn"], ["repro", "--forse"], ["remote", "add"]):
+        with pytest.raises(DvcParserError):
+            get_main_parser().parse_args(arguments)
+    for arguments in (["models", "serv"], ["ui", "--prot", "5"]):
+        with pytest.raises(click.UsageError, match="No such"):
+            parse_mlflow(arguments)
 
 
 def test_every_document_is_listed_in_the_readme():
