@@ -73,11 +73,9 @@ def commands(document: str) -> list[str]:
 RUN = dict.fromkeys(  # each once, in order
     command for document in DOCUMENTS for command in commands(document) if command not in NOT_RUN
 )
-# Runs the stages in one process, which imports once, and with probes that are hardly trained.
+# Runs the stages in one process, which imports once.
 RUN_STAGES = """
 from pipeline.run import run_stage
-from vaegan.evaluation import probes
-probes.MIN_STEPS, probes.PASSES = 20, 1
 exit(any(map(run_stage, ("prepare", "train", "encode", "classifier", "evaluate"))))
 """
 # Runs the snippets of each document in a namespace of their own, as one session.
