@@ -198,7 +198,9 @@ def test_the_class_transport_is_fitted_at_the_end_and_undone_before_an_image_is_
     panel = {"quadratic": PANEL["quadratic"]}
     z, labels = codes.unspecified.mean.numpy(), bars.labels
     before = plain.unspecified.mean.numpy()
-    leaks = [leakage(c, labels, c, labels, 0, panel).accuracy for c in (before, z)]
+    leaks = [
+        leakage(c, labels, c, labels, bars.class_count, 0, panel).accuracy for c in (before, z)
+    ]
     assert leaks[1] < leaks[0]
     trainer.fit_transport()  # what a kill in the fit costs is the fit, not the bits
     assert not moved(first, trainer.model.state_dict())
