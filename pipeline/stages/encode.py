@@ -33,6 +33,9 @@ def encode_split(
         For each B images, in their order, float32 (B, D) per code and moment, and int64 (B,)
         labels; the names are those of ``artifacts.CODE_ARRAYS``. Deviations of a code that is
         not variational are 0.
+
+    Raises:
+        FloatingPointError: a code is not finite.
     """
     for start in range(0, len(data), batch_size):
         rows = slice(start, start + batch_size)
@@ -44,6 +47,9 @@ def encode_split(
                 for name in ("specified", "unspecified")
                 for moment in ("mean", "std")
             }
+        for name, array in arrays.items():
+            if not (finite := np.isfinite(array).all(axis=1)).all():
+                raise FloatingPointError(f"{name} of image {start + finite.argmin()} is not finite")
         yield arrays | {"labels": data.labels[rows]}
 
 
