@@ -27,6 +27,8 @@ from vaegan.model.config import ModelConfig
 from vaegan.training.config import TrainingConfig
 
 PARAMS_FILE = Path("params.yaml")
+# Under several threads torch hangs in the LU decomposition of several larger matrices at once.
+LARGEST_TRANSPORT = 128  # dimensions of the unspecified code
 FEWEST_IMAGES = 100  # of a split that is trained or evaluated on, as of evaluate.test_images
 
 
@@ -117,6 +119,11 @@ def _conflicts(params: Params) -> list[str]:
             f"model.transport.layers: got {model.transport.layers}, expected 0 with a variance of "
             "each image's own, which the transport leaves alone and which tells the class, or "
             "model.unspecified.shared_variance: true"
+        )
+    if model.transport.layers and style.dim > LARGEST_TRANSPORT:
+        found.append(
+            f"model.unspecified.dim: got {style.dim}, expected at most {LARGEST_TRANSPORT} with a "
+            "transport, or model.transport.layers: 0"
         )
     held_out, dataset = params.prepare.validation_size, params.prepare.dataset
     if params.evaluate.split == "validation" and held_out < FEWEST_IMAGES:

@@ -262,6 +262,15 @@ def test_no_more_images_are_held_out_than_a_named_data_set_can_spare(tmp_path, d
     )
 
 
+def test_a_code_too_large_for_a_transport_is_refused(tmp_path):
+    path = changed(tmp_path, "model.unspecified.dim", 129)
+    with pytest.raises(ParamsError, match="unspecified.dim: got 129, expected at most 128 with a"):
+        load_params(path)
+    path.write_text(path.read_text().replace("layers: 8", "layers: 0"))
+    assert load_params(path).model.unspecified.dim == 129
+    assert load_params(changed(tmp_path, "model.unspecified.dim", 128)).model.transport.layers
+
+
 def test_divergences_of_codes_without_a_variance_are_no_objective(tmp_path):
     weights = dict.fromkeys(flat(load_params(SHIPPED).train.weights), 0.0)
     path = changed(tmp_path, "train.weights", weights | {"specified_kl": 1.0})

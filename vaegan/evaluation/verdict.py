@@ -13,6 +13,7 @@ from vaegan.evaluation.metrics import Metrics
 
 PASSED, MISSED = "passed", "missed"
 SOUND, DEGENERATE, UNTRUSTED = "sound", "degenerate", "untrusted"
+SAME_IMAGE = 0.01  # diversity of swaps within a class, relative to real images
 NOTHING_KEPT = 0.1  # correlation of style, below which swaps of a failed model keep none
 
 
@@ -113,7 +114,13 @@ def _find_degeneration(metrics: Metrics, degenerate_below: float) -> str | None:
             "the specified one. A higher train.weights.confusion, or more train.critic_steps, "
             "takes the class out of it"
         )
-    return "most show neither. More train.steps may be needed"
+    if metrics.get("diversity/mean", 1.0) < SAME_IMAGE:
+        return (
+            "both codes ignored, the decoder generates nearly the same image whatever they are. A "
+            "lower train.lr, or more train.steps, may be needed"
+        )
+    share = "no more than by chance" if shown_by_chance else "most show neither"
+    return f"{share}. More train.steps may be needed"
 
 
 def required_bounds(bounds: GateConfig) -> dict[str, tuple[str, float]]:

@@ -231,6 +231,9 @@ class Trainer:
         """Fits the class transport to the trained model, if it has one; returns its losses.
 
         See :func:`vaegan.training.transport_fit.fit_to_images`; repeating it gives the same bits.
+
+        Raises:
+            FloatingPointError: a loss or a weight is not finite.
         """
         if self.model.transport is None:
             return {}
@@ -240,6 +243,7 @@ class Trainer:
         fitted = fit_to_images(
             self.model, self.images, labels, config.transport, config.seed, self.precision
         )
+        self._check_weights()
         self.model.train()
         return fitted
 
