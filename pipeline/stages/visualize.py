@@ -153,7 +153,9 @@ def plot_metrics(metrics: dict[str, Any]) -> Figure:
             interval = None if low is None or high is None else (float(low), float(high))
             rows.append((metric.group, metric.words, float(metrics[metric.key]), interval))
     title = f"{metrics['dataset']}, {metrics['split']} images: {metrics['verdict']}"
-    gates = {key.removeprefix("gate/"): said for key, said in metrics.items() if "gate/" in key}
+    gates = {
+        key.removeprefix("gate/"): said for key, said in metrics.items() if key.startswith("gate/")
+    }
     for said in dict.fromkeys(gates.values()):
         title += f"\ngates {said}: {', '.join(name for name in gates if gates[name] == said)}"
     return metric_table(rows, title)
