@@ -65,7 +65,7 @@ def measured(
     """Computes leakage from means, swap identity, style kept, and reconstruction error."""
     codes, codes_out = encoded(model, train), encoded(model, out)
     z, z_out = codes["unspecified_mean"], codes_out["unspecified_mean"]
-    read = leakage(z, codes["labels"], z_out, codes_out["labels"], 0, PROBES)
+    read = leakage(z, codes["labels"], z_out, codes_out["labels"], train.class_count, 0, PROBES)
     with torch.inference_mode():
         metrics, _, _ = image_metrics(model, classifier, out.images, codes_out, 10_000, seed=0)
     return {

@@ -78,6 +78,7 @@ def _evaluated(summary: dict[str, Any]) -> list[str]:
     return [
         f"measured on {summary['measured']} of {summary['images']} {summary['split']} images "
         "(evaluate.test_images caps them); dvc metrics show prints all metrics",
+        *(f"note: {sentence}" for sentence in summary["left_out"]),
         verdict if summary["verdict"] == "sound" else f"WARNING: {verdict}",
     ]
 

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.data.config import PrepareConfig
+from pipeline.data.config import TRAINING_IMAGES, PrepareConfig
 from pipeline.sections import flat
 from pipeline.stages.config import EncodeConfig
 from vaegan.evaluation.config import ClassifierConfig, EvaluationConfig
@@ -27,6 +27,9 @@ from vaegan.model.config import ModelConfig
 from vaegan.training.config import TrainingConfig
 
 PARAMS_FILE = Path("params.yaml")
+# Under several threads torch hangs in the LU decomposition of several larger matrices at once.
+LARGEST_TRANSPORT = 128  # dimensions of the unspecified code
+FEWEST_IMAGES = 100  # of a split that is trained or evaluated on, as of evaluate.test_images
 
 
 class ParamsError(ValueError):
@@ -117,12 +120,47 @@ def _conflicts(params: Params) -> list[str]:
             "each image's own, which the transport leaves alone and which tells the class, or "
             "model.unspecified.shared_variance: true"
         )
-    if params.evaluate.split == "validation" and not params.prepare.validation_size:
+    if model.transport.layers and style.dim > LARGEST_TRANSPORT:
+        found.append(
+            f"model.unspecified.dim: got {style.dim}, expected at most {LARGEST_TRANSPORT} with a "
+            "transport, or model.transport.layers: 0"
+        )
+    held_out, dataset = params.prepare.validation_size, params.prepare.dataset
+    if params.evaluate.split == "validation" and held_out < FEWEST_IMAGES:
         found.append(
             "evaluate.split: got 'validation', expected 'test' as long as "
-            "prepare.validation_size is 0"
+            f"prepare.validation_size is {held_out}, less than {FEWEST_IMAGES}"
+        )
+    most = TRAINING_IMAGES[dataset] - FEWEST_IMAGES
+    if held_out > most:
+        found.append(
+            f"prepare.validation_size: got {held_out}, expected at most {most} for {dataset}: "
+            f"{FEWEST_IMAGES} of its {TRAINING_IMAGES[dataset]} training images have to be left"
+        )
+    # The KL divergence of a code without a variance is constant, so nothing would be trained.
+    constant = {f"{name}_kl" for name in ("specified", "unspecified")
+                if not getattr(model, name).variational}  # fmt: skip
+    weighted = {name for name, weight in flat(params.train.weights).items() if weight}
+    if weighted <= constant:
+        found.append(
+            f"train.weights: got a weight of {' and '.join(sorted(weighted))} only, expected one "
+            "of another term too, as codes that are not variational have no divergence"
         )
     return found
+
+
+def unavailable_devices(params: Params) -> list[str]:
+    """One line per section whose device this machine lacks."""
+    wanted = [key for key, value in flat(params).items()
+              if key.endswith(".device") and value == "cuda"]  # fmt: skip
+    if not wanted:
+        return []
+    import torch  # takes seconds, and no other check needs it
+
+    if torch.cuda.is_available():
+        return []
+    return [f"{key}: got 'cuda', expected 'auto' or 'cpu': torch finds no CUDA device here"
+            for key in wanted]  # fmt: skip
 
 
 def _fault(fault: Any) -> str:
@@ -175,6 +213,9 @@ def main(arguments: list[str] | None = None) -> int:
         params = load_params()
     except ParamsError as error:
         print(error, file=sys.stderr)
+        return 1
+    if lines := unavailable_devices(params):
+        print("\n".join(f"{PARAMS_FILE}: {line}" for line in lines), file=sys.stderr)
         return 1
     if options.mark:
         options.mark.parent.mkdir(parents=True, exist_ok=True)

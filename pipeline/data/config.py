@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval
 
+# Training images of each named data set, known before anything is downloaded.
+TRAINING_IMAGES = {"mnist": 60_000, "fashion_mnist": 60_000, "kmnist": 60_000, "digits": 1_437}
+
 
 @dataclass(frozen=True)
 class PrepareConfig:

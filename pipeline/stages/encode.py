@@ -34,6 +34,9 @@ def encode_split(
         moment, such as ``specified_mean``, and int64 (B,) ``labels``; the names are those of
         ``pipeline.artifacts.codes.CODE_ARRAYS``. The standard deviation of a code that is not
         variational is 0.
+
+    Raises:
+        FloatingPointError: a code is not finite.
     """
     for start in range(0, len(data), batch_size):
         rows = slice(start, start + batch_size)
@@ -45,6 +48,9 @@ def encode_split(
                 for name in ("specified", "unspecified")
                 for moment in ("mean", "std")
             }
+        for name, array in arrays.items():
+            if not (finite := np.isfinite(array).all(axis=1)).all():
+                raise FloatingPointError(f"{name} of image {start + finite.argmin()} is not finite")
         yield arrays | {"labels": data.labels[rows]}
 
 

@@ -16,44 +16,26 @@ from pipeline.artifacts.reports import write_swaps
 from vaegan.data import stratified_subset
 from vaegan.devices import configure_torch, resolve_device
 from vaegan.evaluation.classifier import Classifier
-from vaegan.evaluation.codes import control_metrics, failed_controls, probe_metrics, rate_metrics
+from vaegan.evaluation.codes import control_metrics, probe_metrics, rate_metrics
 from vaegan.evaluation.config import EvaluationConfig
 from vaegan.evaluation.images import image_metrics
 from vaegan.evaluation.intervals import bootstrap_interval
-from vaegan.evaluation.metrics import Arrays, Metrics, headlines_first
+from vaegan.evaluation.metrics import SINGLE_KEYS, Arrays, Metrics, headlines_first
+from vaegan.evaluation.verdict import (
+    UNTRUSTED,
+    describe_gates,
+    gate_statements,
+    gates_passed,
+    required_bounds,
+    verdict,
+)
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 from vaegan.rng import numpy_rng
 
 if TYPE_CHECKING:  # no stage computes with the code of these
     from pipeline.journal import Journal
 
-PASSED = "passed"
 PROTOCOL = 2  # to be raised whenever the same model would be given other numbers
-
-
-def verdict(metrics: Metrics, degenerate_below: float) -> tuple[str, str]:
-    """Decides whether a model is sound, degenerate or untrusted; returns the word and a sentence.
-
-    Degenerate: swapped images do not show the identity of their specified code. Untrusted: the
-    probes failed their control experiments, so their leakage means nothing.
-    """
-    failed = failed_controls(metrics)
-    if failed:
-        return "untrusted", f"probes failed on controls: {', '.join(failed)}"
-    transfer, source = metrics["swap/identity_accuracy"], metrics["swap/style_source_rate"]
-    shown = (
-        f"{transfer:.1%} of swapped images show the identity of their specified code, "
-        f"{source:.1%} that of their style's source"
-    )
-    if transfer >= degenerate_below:
-        return "sound", shown
-    if source > transfer:
-        return "degenerate", (
-            f"{shown}: the decoder takes the class from the unspecified code and ignores the "
-            "specified one. A higher train.weights.confusion, or more train.critic_steps, takes "
-            "the class out of it"
-        )
-    return "degenerate", f"{shown}: most show neither. More train.steps may be needed"
 
 
 def measure_all(
@@ -63,28 +45,30 @@ def measure_all(
     train: Arrays,
     test: Arrays,
     params: EvaluationConfig,
-) -> tuple[Metrics, Arrays]:
-    """Measures every metric, by key, and the confusion matrices of swaps, by kind of style."""
-    seed = params.seed
+) -> tuple[Metrics, Arrays, list[str]]:
+    """Measures every metric.
+
+    Returns:
+        Metrics by key, all finite; the confusion matrices of swaps, by kind of style; and a
+        sentence per metric that was not measured, or without some probe.
+    """
+    seed, class_count = params.seed, classifier.class_count
     from_images, right, matrices = image_metrics(
         model, classifier, images, test, params.swaps, seed
     )
-    from_codes, right_codes = probe_metrics(train, test, seed, params.probe_images)
-    metrics = from_codes | control_metrics(train, test, seed) | from_images | rate_metrics(test)
+    from_codes, right_codes, left_out = probe_metrics(
+        train, test, class_count, seed, params.probe_images
+    )
+    controls, left_out_of_controls = control_metrics(train, test, class_count, seed)
+    metrics = from_codes | controls | from_images | rate_metrics(test)
     rng = numpy_rng(seed, "bootstrap")
     for name, values in (right | right_codes).items():
         low, high = bootstrap_interval(values, rng)
         metrics |= {f"interval/{name}_low": low, f"interval/{name}_high": high}
-    return metrics, matrices
-
-
-def gates(params: EvaluationConfig) -> dict[str, tuple[str, float]]:
-    """Bounds that a champion must meet, by metric."""
-    return {
-        "swap/identity_accuracy": (">=", params.gates.transfer),
-        "specified/probe_accuracy": (">=", params.gates.specified),
-        "leakage/mean": ("<=", params.gates.leakage),
-    }
+    finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+    missing = [name for name in dict.fromkeys([*SINGLE_KEYS, *metrics]) if name not in finite]
+    left_out += left_out_of_controls + [f"{name} is not measured" for name in missing]
+    return finite, matrices, left_out
 
 
 def protocol(dataset: Dataset, classifier: str, params: EvaluationConfig) -> str:
@@ -99,31 +83,13 @@ def protocol(dataset: Dataset, classifier: str, params: EvaluationConfig) -> str
     return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def gates_passed(metrics: Metrics, word: str, required: dict[str, tuple[str, float]]) -> str:
-    """Returns "passed", or the first gate that is not passed, in words.
-
-    Args:
-        metrics: By name.
-        word: The verdict, which has to be "sound".
-        required: ``(">=" or "<=", bound)`` by metric.
-    """
-    if word != "sound":
-        return f"the verdict is {word}"
-    for name, (relation, bound) in required.items():
-        value = metrics.get(name)
-        if value is None or not math.isfinite(value):
-            return f"{name} is {value}, expected a number {relation} {bound}"
-        if not (value >= bound if relation == ">=" else value <= bound):
-            return f"{name} is {value:.4f}, expected {relation} {bound}"
-    return PASSED
-
-
 def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
     """Writes ``reports/metrics.json`` and ``reports/swaps.csv``.
 
     Returns:
         SHA-256 of the model's weights (``model``), the split (``split``), how many of its images
-        were measured (``measured`` of ``images``), the verdict and its reason.
+        were measured (``measured`` of ``images``), the verdict and its reason, and what was not
+        measured (``left_out``).
 
     Raises:
         ArtifactError: an input is missing or damaged, or belongs to another model.
@@ -154,10 +120,13 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
             "run the stage classifier"
         )
     journal.begin(dataset, {"model": digest})
-    metrics, matrices = measure_all(model, classifier, images, train, test, params)
+    metrics, matrices, left_out = measure_all(model, classifier, images, train, test, params)
     word, sentence = verdict(metrics, params.degenerate_below)
+    if word != UNTRUSTED:
+        sentence = f"{sentence}. {describe_gates(metrics, params.gates)}"
     results = (
         {"verdict": word}
+        | gate_statements(metrics, word, params.gates)
         | headlines_first(metrics)
         | {
             "dataset": dataset.name,
@@ -165,8 +134,9 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
             "model/digest": digest,
             "classifier/digest": classifier_digest,
             "protocol": protocol(dataset, classifier_digest, params),
-            "gates": gates_passed(metrics, word, gates(params)),
+            "gates": gates_passed(metrics, word, required_bounds(params.gates)),
             "champion_by": params.champion_by,
+            "left_out": "; ".join(left_out) or "nothing",
         }
     )
     write_swaps(matrices, dataset.description["class_names"])
@@ -178,4 +148,5 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
         "measured": len(rows),
         "verdict": word,
         "verdict_reason": sentence,
+        "left_out": left_out,
     }

@@ -86,18 +86,22 @@ def hold_out(splits: Splits, size: int) -> Splits:
     the same images.
 
     Raises:
-        ValueError: no training image would be left.
+        ValueError: a class would keep fewer than two training images, which a pair needs.
     """
     if not size:
         return splits
     train = splits["train"]
-    if size >= len(train.labels):
-        raise ValueError(
-            f"prepare.validation_size: got {size}, expected fewer than the "
-            f"{len(train.labels)} training images"
-        )
     held_out = np.zeros(len(train.labels), bool)
     held_out[stratified_subset(train.labels, size, numpy_rng(*VALIDATION))] = True
+    counts = np.bincount(train.labels)
+    left = np.bincount(train.labels[~held_out], minlength=len(counts))
+    if (left < np.minimum(counts, 2)).any():
+        rarest = counts[counts > 0].min()
+        most = max(0, len(train.labels) * (rarest - 2) // rarest)
+        raise ValueError(
+            f"prepare.validation_size: got {size}, expected at most {most} of the "
+            f"{len(train.labels)} training images: each class has to keep two or more"
+        )
     return {
         "train": train.subset(~held_out),
         "validation": train.subset(held_out),

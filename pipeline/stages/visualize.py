@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # no stage computes with the code of these
     from pipeline.journal import Journal
 
 SWEEP_REACH = 3.0  # standard deviations on either side
+SWEPT = 32  # dimensions at most: rows of the sweeps
 BORROWED = 8  # styles borrowed from other images, beside the sweeps
 GRID_COLUMNS = 8
 
@@ -76,12 +77,12 @@ def style_sources(labels: np.ndarray, count: int) -> np.ndarray:
     """Returns positions of ``count`` images, one class after the other, never the first of a class.
 
     So the rows of the swap grid take their styles from different classes as long as there are
-    enough, and never from an image whose identity is in a column.
+    enough, and never from an image whose identity is in a column, unless there is no other.
     """
     rounds = [np.flatnonzero(labels == c)[1:] for c in np.unique(labels)]
     most = max(map(len, rounds))
     in_turn = [places[turn] for turn in range(most) for places in rounds if turn < len(places)]
-    return np.array(in_turn[:count], dtype=np.int64)
+    return np.array(in_turn[:count] or first_per_class(labels)[:count], dtype=np.int64)
 
 
 def plot_swaps(inputs: FigureInputs) -> Figure:
@@ -97,12 +98,16 @@ def plot_swaps(inputs: FigureInputs) -> Figure:
 
 
 def plot_style_variation(inputs: FigureInputs) -> Figure:
-    """Plots one image's specified code with swept and with borrowed styles."""
+    """Plots one image's specified code with swept and with borrowed styles.
+
+    At most 32 dimensions are swept, the first ones: a figure has to end somewhere.
+    """
     source = inputs.choose("style-source", 1)
     s, z = inputs.code("specified", source), inputs.code("unspecified", source)
     means = inputs.codes["unspecified_mean"]
     positions = np.linspace(-SWEEP_REACH, SWEEP_REACH, inputs.params.sweep_steps)
     values = means.mean(axis=0)[:, None] + means.std(axis=0)[:, None] * positions  # (Z, T)
+    values = values[:SWEPT]
     dims, steps = values.shape
     swept = z.repeat(dims * steps, 1)
     swept[torch.arange(dims * steps), torch.arange(dims).repeat_interleave(steps)] = (
@@ -113,13 +118,16 @@ def plot_style_variation(inputs: FigureInputs) -> Figure:
     others = others[others != source[0]][:BORROWED]
     borrowed = inputs.decode(s.expand(len(others), -1), inputs.code("unspecified", others))
     label = inputs.class_names[inputs.data.labels[source[0]]]
+    title = f"Varying style factors with respect to a single image (a {label!r} of {inputs.name})"
+    if means.shape[1] > dims:
+        title += f"\nThe first {dims} of {means.shape[1]} dimensions"
     return style_variation(
         inputs.images(source)[0],
         sweeps.reshape(dims, steps, *sweeps.shape[1:]),
         positions,
         inputs.images(others),
         borrowed,
-        f"Varying style factors with respect to a single image (a {label!r} of {inputs.name})",
+        title,
     )
 
 
@@ -145,6 +153,11 @@ def plot_metrics(metrics: dict[str, Any]) -> Figure:
             interval = None if low is None or high is None else (float(low), float(high))
             rows.append((metric.group, metric.words, float(metrics[metric.key]), interval))
     title = f"{metrics['dataset']}, {metrics['split']} images: {metrics['verdict']}"
+    gates = {
+        key.removeprefix("gate/"): said for key, said in metrics.items() if key.startswith("gate/")
+    }
+    for said in dict.fromkeys(gates.values()):
+        title += f"\ngates {said}: {', '.join(name for name in gates if gates[name] == said)}"
     return metric_table(rows, title)
 
 

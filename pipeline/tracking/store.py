@@ -76,7 +76,7 @@ def _show_first_columns(experiment: str) -> None:
     ``?viewStateShareKey=first`` opens it.
     """
     columns = [f"metrics.`{name}`" for name in OVERVIEW_KEYS]
-    columns += [f"params.`{name}`" for name in SHOWN_PARAMS] + ["tags.`verdict`"]
+    columns += [f"params.`{name}`" for name in SHOWN_PARAMS] + ["tags.`verdict`", "tags.`gates`"]
     view = json.dumps(
         {"selectedColumns": columns, "orderByKey": "attributes.start_time", "orderByAsc": False}
     )

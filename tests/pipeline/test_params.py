@@ -1,5 +1,6 @@
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -234,10 +235,68 @@ def test_bounds_are_told(tmp_path, key, value, allowed):
 
 def test_images_that_are_not_held_out_cannot_be_judged_by(tmp_path):
     path = changed(tmp_path, "evaluate.split", "validation")
-    with pytest.raises(ParamsError, match="evaluate.split: got 'validation', expected 'test' as"):
+    for size in (0, 1, 99):
+        text = re.sub(r"validation_size: \d+", f"validation_size: {size}", path.read_text())
+        path.write_text(text)
+        said = f"evaluate.split: got 'validation', expected 'test' .* {size}, less than 100"
+        with pytest.raises(ParamsError, match=said):
+            load_params(path)
+    path.write_text(path.read_text().replace("validation_size: 99", "validation_size: 100"))
+    assert load_params(path).prepare.validation_size == 100
+
+
+@pytest.mark.parametrize(
+    ("dataset", "most"),
+    [("digits", 1337), ("mnist", 59_900), ("fashion_mnist", 59_900), ("kmnist", 59_900)],
+)
+def test_no_more_images_are_held_out_than_a_named_data_set_can_spare(tmp_path, dataset, most):
+    section = {"dataset": dataset, "fallback": "none", "download_timeout": 10.0}
+    path = changed(tmp_path, "prepare", section | {"validation_size": most})
+    assert load_params(path).prepare.validation_size == most
+    path.write_text(path.read_text().replace(str(most), str(most + 1)))
+    with pytest.raises(ParamsError) as error:
         load_params(path)
-    path.write_text(path.read_text().replace("validation_size: 0", "validation_size: 500"))
-    assert load_params(path).prepare.validation_size == 500
+    assert str(error.value) == (
+        f"{path}: prepare.validation_size: got {most + 1}, expected at most {most} for {dataset}: "
+        f"100 of its {most + 100} training images have to be left"
+    )
+
+
+def test_a_code_too_large_for_a_transport_is_refused(tmp_path):
+    path = changed(tmp_path, "model.unspecified.dim", 129)
+    with pytest.raises(ParamsError, match="unspecified.dim: got 129, expected at most 128 with a"):
+        load_params(path)
+    path.write_text(path.read_text().replace("layers: 8", "layers: 0"))
+    assert load_params(path).model.unspecified.dim == 129
+    assert load_params(changed(tmp_path, "model.unspecified.dim", 128)).model.transport.layers
+
+
+def test_divergences_of_codes_without_a_variance_are_no_objective(tmp_path):
+    weights = dict.fromkeys(flat(load_params(SHIPPED).train.weights), 0.0)
+    path = changed(tmp_path, "train.weights", weights | {"specified_kl": 1.0})
+    assert load_params(path).train.weights.specified_kl == 1.0
+    path.write_text(path.read_text().replace("variational: true", "variational: false", 1))
+    with pytest.raises(ParamsError) as error:
+        load_params(path)
+    (line,) = str(error.value).splitlines()
+    assert "train.weights: got a weight of specified_kl only, expected one of another term" in line
+    path.write_text(path.read_text().replace("pair_kernel: 0.0", "pair_kernel: 1.0"))
+    assert load_params(path).train.weights.pair_kernel == 1.0
+
+
+@pytest.mark.parametrize("section", ["train", "encode", "classifier", "evaluate"])
+def test_a_device_that_this_machine_lacks_is_refused_before_the_first_stage(
+    tmp_path, monkeypatch, capsys, section
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    changed(tmp_path, f"{section}.device", "cuda")
+    assert module.main(["--mark", "checked"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"params.yaml: {section}.device: got 'cuda', expected 'auto' or 'cpu'")
+    assert not Path("checked").exists()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert module.main([]) == 0
 
 
 def test_a_transport_beside_a_variance_of_each_images_own_is_refused(tmp_path):

@@ -24,8 +24,8 @@ def stratified_codes(codes: Arrays, count: int, seed: int, purpose: str) -> Arra
 
 
 def probe_metrics(
-    train: Arrays, test: Arrays, seed: int, probe_images: int
-) -> tuple[Metrics, Arrays]:
+    train: Arrays, test: Arrays, class_count: int, seed: int, probe_images: int
+) -> tuple[Metrics, Arrays, list[str]]:
     """Measures how well probes predict the class from either code.
 
     Of the unspecified code they are given the mean, which downstream tasks use
@@ -37,11 +37,13 @@ def probe_metrics(
         train: Training codes by name, N of each: ``specified_mean``, ``unspecified_mean`` and
             ``unspecified_std``, float32 (N, D), and ``labels``, int64 (N,).
         test: M test codes, in the same form.
+        class_count: Classes of the data set, also if some do not occur among the labels.
         seed: Seed of probes, splits and noise.
         probe_images: Training codes, at most, that probes are fitted on.
 
     Returns:
-        Metrics by key; and, by the key of an accuracy, bool (M,): which test codes were right.
+        Metrics by key; by the key of an accuracy, bool (M,): which test codes were right; and a
+        sentence per metric that was measured without some probe.
     """
     noise = numpy_rng(seed, "probe-noise")
     train = stratified_codes(train, probe_images, seed, "probe-images")
@@ -49,13 +51,14 @@ def probe_metrics(
 
     def leakage_of(view: str) -> Leakage:
         z, z_test = (_view(codes, view, noise) for codes in (train, test))
-        return leakage(z, y, z_test, y_test, seed)
+        return leakage(z, y, z_test, y_test, class_count, seed)
 
     mean, sampled = leakage_of("mean"), leakage_of("sampled")
     # A variance that all images share holds no class; the probes would see the means only.
     shared = np.ptp(train["unspecified_std"][:1000], axis=0).max() == 0
     posterior = mean if shared else leakage_of("posterior")
-    specified, specified_right = _specified_metrics(train, test, seed)
+    unseen, unseen_left_out = unseen_leakage(test["unspecified_mean"], y_test, class_count, seed)
+    specified, specified_right = _specified_metrics(train, test, class_count, seed)
     right = {
         "specified/probe_accuracy": specified_right,
         "leakage/mean": mean.correct,
@@ -69,21 +72,38 @@ def probe_metrics(
         "leakage/sampled_bits": sampled.bits,
         "leakage/posterior": posterior.accuracy,
         "leakage/posterior_bits": posterior.bits,
-        "leakage/unseen": unseen_leakage(test["unspecified_mean"], y_test, seed),
+        "leakage/unseen": unseen,
         "leakage/chance": probes.majority_rate(y_test),
         "leakage/standard_error": float(
             np.sqrt(probes.majority_rate(y_test) * (1 - probes.majority_rate(y_test)) / len(y_test))
         ),
     }
     metrics |= {f"leakage/mean_{name}": value for name, value in mean.accuracies.items()}
-    return metrics | specified, right
+    left_out = {
+        "leakage/mean": mean.left_out,
+        "leakage/sampled": sampled.left_out,
+        "leakage/posterior": posterior.left_out,
+        "leakage/unseen": unseen_left_out,
+    }
+    return metrics | specified, right, _tell_left_out(left_out)
 
 
-def _specified_metrics(train: Arrays, test: Arrays, seed: int) -> tuple[Metrics, np.ndarray]:
+def _tell_left_out(left_out: dict[str, dict[str, str]]) -> list[str]:
+    """A sentence per metric that was measured without some probe."""
+    return [
+        f"{name} without {', '.join(f'{probe} ({why})' for probe, why in reasons.items())}"
+        for name, reasons in left_out.items()
+        if reasons
+    ]
+
+
+def _specified_metrics(
+    train: Arrays, test: Arrays, class_count: int, seed: int
+) -> tuple[Metrics, np.ndarray]:
     """Measures how well ``s`` predicts the class; also which codes a linear probe got right."""
     y, y_test = train["labels"], test["labels"]
     predicted = {
-        name: probes.PANEL[name](train["specified_mean"], y, int(y.max()) + 1, seed)(
+        name: probes.PANEL[name](train["specified_mean"], y, class_count, seed)(
             test["specified_mean"]
         )
         for name in ("logistic", "neighbours", "perceptron-0")
@@ -107,41 +127,53 @@ def _view(codes: Arrays, view: str, noise: np.random.Generator) -> np.ndarray:
     return np.asarray(mean)
 
 
-def control_metrics(train: Arrays, test: Arrays, seed: int) -> Metrics:
-    """Measures the accuracy of a quick panel of probes on codes with known class information."""
+def control_metrics(
+    train: Arrays, test: Arrays, class_count: int, seed: int
+) -> tuple[Metrics, list[str]]:
+    """Measures the accuracy of a quick panel of probes on codes with known class information.
+
+    Args:
+        train, test, class_count, seed: As for :func:`probe_metrics`.
+
+    Returns:
+        Metrics by key, and a sentence per metric that was measured without some probe.
+    """
     train = stratified_codes(train, CONTROL_CODES, seed, "control-images")
     rng = numpy_rng(seed, "controls")
     y, y_test = train["labels"], test["labels"]
-    classes = int(max(y.max(), y_test.max())) + 1
 
-    def accuracy(
+    def measured(
         codes: np.ndarray, codes_test: np.ndarray, labels: np.ndarray, labels_test: np.ndarray
-    ) -> float:
-        return leakage(codes, labels, codes_test, labels_test, seed, QUICK).accuracy
+    ) -> Leakage:
+        return leakage(codes, labels, codes_test, labels_test, class_count, seed, QUICK)
 
     mean, logvar = controls.class_in_the_variance(y, rng)
     mean_test, logvar_test = controls.class_in_the_variance(y_test, rng)
     both, both_test = np.hstack([mean, logvar]), np.hstack([mean_test, logvar_test])
     z, z_test = train["unspecified_mean"], test["unspecified_mean"]
-    one_hot, one_hot_test = (controls.label_code(labels, classes) for labels in (y, y_test))
+    one_hot, one_hot_test = (controls.label_code(labels, class_count) for labels in (y, y_test))
     constant, constant_test = controls.constant_code(y), controls.constant_code(y_test)
-    return {
-        "control/permuted": accuracy(
+    found = {
+        "control/permuted": measured(
             z, z_test, controls.permuted(y, rng), controls.permuted(y_test, rng)
         ),
-        "control/label": accuracy(one_hot, one_hot_test, y, y_test),
-        "control/constant": accuracy(constant, constant_test, y, y_test),
-        "control/variance_from_mean": accuracy(mean, mean_test, y, y_test),
-        "control/variance_from_posterior": accuracy(both, both_test, y, y_test),
+        "control/label": measured(one_hot, one_hot_test, y, y_test),
+        "control/constant": measured(constant, constant_test, y, y_test),
+        "control/variance_from_mean": measured(mean, mean_test, y, y_test),
+        "control/variance_from_posterior": measured(both, both_test, y, y_test),
     }
+    left_out = _tell_left_out({name: control.left_out for name, control in found.items()})
+    return {name: control.accuracy for name, control in found.items()}, left_out
+
+
+def highest_by_chance(metrics: Metrics) -> float:
+    """The highest accuracy that counts as chance: four standard errors above the majority rate."""
+    return metrics["leakage/chance"] + 4 * metrics["leakage/standard_error"]
 
 
 def failed_controls(metrics: Metrics) -> list[str]:
-    """Lists the controls that failed, each with its value and bound; if none, trust the probes.
-
-    An accuracy counts as chance up to four standard errors above the majority rate.
-    """
-    highest = metrics["leakage/chance"] + 4 * metrics["leakage/standard_error"]
+    """Lists the controls that failed, each with its value and bound; if none, trust the probes."""
+    highest = highest_by_chance(metrics)
     failed = [
         f"{name} {metrics[name]:.3f} > {highest:.3f}"
         for name in ("control/permuted", "control/constant", "control/variance_from_mean")

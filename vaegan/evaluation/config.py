@@ -32,6 +32,8 @@ class GateConfig:
     """Accuracy of a linear probe of the specified code (specified/probe_accuracy), at least."""
     leakage: Fraction
     """Accuracy of the strongest probe of the style's means (leakage/mean), at most."""
+    style: Fraction
+    """Correlation of each measure of style with its source's (swap/style_kept_*), at least."""
 
 
 @dataclass(frozen=True)

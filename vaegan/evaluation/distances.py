@@ -63,7 +63,11 @@ def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def diversity(
-    generated: np.ndarray, generated_labels: np.ndarray, real: np.ndarray, real_labels: np.ndarray
+    generated: np.ndarray,
+    generated_labels: np.ndarray,
+    real: np.ndarray,
+    real_labels: np.ndarray,
+    class_count: int,
 ) -> np.ndarray:
     """Variance of the features of generated images over that of real ones, within each class.
 
@@ -72,14 +76,14 @@ def diversity(
         generated_labels: int64 (N,), the identities asked for.
         real: float (M, F).
         real_labels: int64 (M,).
+        class_count: K, also if some class does not occur.
 
     Returns:
         float64 (K,): 1 if generated images vary as much as real ones, 0 if all are the same, NaN
         for a class with fewer than two images in either set.
     """
-    classes = int(max(generated_labels.max(), real_labels.max())) + 1
-    ratios = np.full(classes, np.nan)
-    for label in range(classes):
+    ratios = np.full(class_count, np.nan)
+    for label in range(class_count):
         x, y = generated[generated_labels == label], real[real_labels == label]
         if len(x) > 1 and len(y) > 1:
             ratios[label] = x.var(axis=0).sum() / max(y.var(axis=0).sum(), 1e-12)

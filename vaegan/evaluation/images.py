@@ -86,8 +86,9 @@ def image_metrics(
     )
     generated = generate_swaps(model, classifier, codes, swaps, seed)
     metrics, right = _identity_metrics(generated, real.labels)
-    metrics |= _style_metrics(generated["mean"], real.measures, real.labels)
-    metrics |= _readable_style_metrics(codes, real.measures, seed)
+    class_count = classifier.class_count
+    metrics |= _style_metrics(generated["mean"], real.measures, real.labels, class_count)
+    metrics |= _readable_style_metrics(codes, real.measures, class_count, seed)
     s, z = (as_tensor(np.array(codes[f"{c}_mean"]), device) for c in ("specified", "unspecified"))
     reconstructions = decode_in_batches(model.decode, s, z)
     mse = fidelity.mean_squared_error(reconstructions, real.images)
@@ -101,14 +102,14 @@ def image_metrics(
     metrics |= _distance_metrics(sets, real.predictions.features, seed)
     expected = real.labels[generated["mean"].identities]
     for kind in ("mean", "prior"):
-        ratios = distances.diversity(
-            generated[kind].predictions.features, expected, real.predictions.features, real.labels
-        )
-        metrics[f"diversity/{kind}"] = float(np.nanmean(ratios))
-        metrics[f"diversity/{kind}_lowest_class"] = float(np.nanmin(ratios))
+        features = generated[kind].predictions.features, real.predictions.features
+        ratios = distances.diversity(features[0], expected, features[1], real.labels, class_count)
+        if not np.isnan(ratios).all():  # some class has two images or more in both sets
+            metrics[f"diversity/{kind}"] = float(np.nanmean(ratios))
+            metrics[f"diversity/{kind}_lowest_class"] = float(np.nanmin(ratios))
     metrics["classifier/accuracy"] = float((real.predictions.classes == real.labels).mean())
     matrices = {
-        kind: confusion(expected, swapped.predictions.classes, classifier.class_count)
+        kind: confusion(expected, swapped.predictions.classes, class_count)
         for kind, swapped in generated.items()
     }
     return metrics, right, matrices
@@ -164,14 +165,16 @@ def _identity_metrics(
     return {name: float(values.mean()) for name, values in right.items()}, right
 
 
-def _style_metrics(swaps: GeneratedSwaps, measures: np.ndarray, labels: np.ndarray) -> Metrics:
+def _style_metrics(
+    swaps: GeneratedSwaps, measures: np.ndarray, labels: np.ndarray, class_count: int
+) -> Metrics:
     """Correlation of the style of swaps with their style sources and their identity sources."""
     expected = labels[swaps.identities]
     kept, cells = style.style_kept(
-        measures[swaps.styles], swaps.measures, labels[swaps.styles], expected
+        measures[swaps.styles], swaps.measures, labels[swaps.styles], expected, class_count
     )
     from_identity, _ = style.style_kept(
-        measures[swaps.identities], swaps.measures, expected, expected
+        measures[swaps.identities], swaps.measures, expected, expected, class_count
     )
     metrics = {
         f"swap/style_kept_{name}": float(value)
@@ -186,7 +189,9 @@ def _style_metrics(swaps: GeneratedSwaps, measures: np.ndarray, labels: np.ndarr
     return metrics | {"swap/style_from_identity": float(np.abs(from_identity).max())}
 
 
-def _readable_style_metrics(codes: Arrays, measures: np.ndarray, seed: int) -> Metrics:
+def _readable_style_metrics(
+    codes: Arrays, measures: np.ndarray, class_count: int, seed: int
+) -> Metrics:
     """R^2 of class-centred style from each code: fitted on half of the images, tested on half."""
     half = numpy_rng(seed, "style-halves").permutation(len(measures)) % 2 == 0
     labels = codes["labels"]
@@ -196,6 +201,7 @@ def _readable_style_metrics(codes: Arrays, measures: np.ndarray, seed: int) -> M
         scores = style.readable_style(
             code[half], measures[half], labels[half],
             code[~half], measures[~half], labels[~half],
+            class_count,
             numpy_rng(seed, f"style-of-{name}"),
         )  # fmt: skip
         worst = scores.max() if name == "specified" else scores.min()
@@ -209,6 +215,8 @@ def _readable_style_metrics(codes: Arrays, measures: np.ndarray, seed: int) -> M
 
 def _distance_metrics(sets: Arrays, real: np.ndarray, seed: int) -> Metrics:
     """Distance of each set, and of one half of the real images, to the other half."""
+    if len(real) < 4:  # a half needs two images for a covariance
+        return {}
     half = numpy_rng(seed, "distance-halves").permutation(len(real)) % 2 == 0
     reference = real[half]
     sets = {"real": real[~half]} | {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vaegan.data import stratified_subset
-from vaegan.evaluation.probes import PANEL, Fit, accuracy
+from vaegan.evaluation.probes import PANEL, Fit, TooFewCodesError, accuracy
 from vaegan.rng import numpy_rng
 from vaegan.turns import in_turns
 
@@ -24,8 +24,9 @@ class Leakage:
         bits: Information about the class, in bits: H(y) minus the lowest cross-entropy of any
             probe on the test codes, at least 0. Its expectation is the V-information of Xu et al.
             (2020, arXiv 2002.10689).
-        accuracies: Accuracy of every probe on the test codes, by name.
+        accuracies: Accuracy of every probe that was fitted on the test codes, by name.
         correct: bool (M,), whether the strongest probe was right, for an interval.
+        left_out: Why a probe could not be fitted, by name; usually empty.
     """
 
     probe: str
@@ -33,6 +34,7 @@ class Leakage:
     bits: float
     accuracies: dict[str, float]
     correct: np.ndarray
+    left_out: dict[str, str]
 
 
 def entropy_bits(labels: np.ndarray) -> float:
@@ -47,37 +49,48 @@ def leakage(
     train_labels: np.ndarray,
     test_codes: np.ndarray,
     test_labels: np.ndarray,
+    class_count: int,
     seed: int,
     panel: Mapping[str, Fit] = PANEL,
     held_out: int = 5000,
 ) -> Leakage:
     """Fits each probe of a panel, selects one on held-out training codes and tests it.
 
+    A probe that cannot be fitted to so few codes is left out.
+
     Args:
         train_codes: float32 (N, D).
-        train_labels: int64 (N,).
+        train_labels: int64 (N,) in [0, K).
         test_codes: float32 (M, D).
-        test_labels: int64 (M,).
+        test_labels: int64 (M,) in [0, K).
+        class_count: K, also if some class does not occur.
         seed: Seed of the split and the probes.
         panel: Probes by name.
         held_out: Training codes to select by; a fifth of them at most.
 
     Raises:
         ValueError: the codes differ in size.
+        TooFewCodesError: no probe of the panel can be fitted.
     """
     if train_codes.shape[1:] != test_codes.shape[1:]:
         raise ValueError(
             f"codes differ in size: training {train_codes.shape}, test {test_codes.shape}"
         )
-    classes = int(max(train_labels.max(), test_labels.max())) + 1
-    held_out = min(held_out, len(train_labels) // 5)
+    held_out = min(held_out, max(1, len(train_labels) // 5))
     selecting = np.zeros(len(train_labels), bool)
     selecting[stratified_subset(train_labels, held_out, numpy_rng(seed, "choose-probe"))] = True
     held_out_accuracy, predicted = {}, {}
+    left_out: dict[str, str] = {}
     for name, fit in in_turns(panel.items()):
-        predict = fit(train_codes[~selecting], train_labels[~selecting], classes, seed)
+        try:
+            predict = fit(train_codes[~selecting], train_labels[~selecting], class_count, seed)
+        except TooFewCodesError as error:
+            left_out[name] = str(error)
+            continue
         held_out_accuracy[name] = accuracy(predict(train_codes[selecting]), train_labels[selecting])
         predicted[name] = predict(test_codes)
+    if not predicted:
+        raise TooFewCodesError(f"no probe can be fitted: {left_out}")
     best = max(held_out_accuracy, key=lambda name: held_out_accuracy[name])
     rows = np.arange(len(test_labels))
     entropies = [-np.log2(np.e) * p[rows, test_labels].mean() for p in predicted.values()]
@@ -87,12 +100,36 @@ def leakage(
         bits=max(0.0, entropy_bits(test_labels) - float(min(entropies))),
         accuracies={name: accuracy(p, test_labels) for name, p in predicted.items()},
         correct=predicted[best].argmax(axis=1) == test_labels,
+        left_out=left_out,
     )
 
 
+def deal_folds(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Assigns each code to one of five folds, int64 (N,) in [0, 5), of equal sizes.
+
+    The folds are random as long as each of them has codes of every class. Otherwise they are
+    stratified: shuffled codes are dealt out class by class.
+
+    Args:
+        labels: int64 (N,).
+        rng: Source of randomness.
+    """
+    order = rng.permutation(len(labels))
+    fold = order % FOLDS
+    classes = set(np.unique(labels))
+    if any(set(np.unique(labels[fold == index])) != classes for index in range(FOLDS)):
+        fold = np.empty(len(labels), np.int64)
+        fold[order[np.argsort(labels[order], kind="stable")]] = np.arange(len(labels)) % FOLDS
+    return fold
+
+
 def unseen_leakage(
-    codes: np.ndarray, labels: np.ndarray, seed: int, panel: Mapping[str, Fit] = PANEL
-) -> float:
+    codes: np.ndarray,
+    labels: np.ndarray,
+    class_count: int,
+    seed: int,
+    panel: Mapping[str, Fit] = PANEL,
+) -> tuple[float, dict[str, str]]:
     """Leakage of codes of images that the encoder was not trained on, by cross-validation.
 
     Probes fitted on training codes may exploit what the encoder memorised (Barrett et al., 2019).
@@ -100,17 +137,27 @@ def unseen_leakage(
 
     Args:
         codes: float32 (N, D).
-        labels: int64 (N,).
+        labels: int64 (N,) in [0, K).
+        class_count: K, also if some class does not occur.
         seed: Seed of folds and probes.
         panel: Probes by name.
 
     Returns:
-        Accuracy of the strongest probe of each fold, averaged over all codes; in [0, 1].
+        Accuracy of the strongest probe of each fold, averaged over all codes, in [0, 1]; and why
+        a probe was left out of some fold, by name.
+
+    Raises:
+        TooFewCodesError: no probe can be fitted to the other folds of one.
     """
-    fold = numpy_rng(seed, "folds").permutation(len(labels)) % FOLDS
+    fold = deal_folds(labels, numpy_rng(seed, "folds"))
     correct = 0.0
+    left_out: dict[str, str] = {}
     for index in range(FOLDS):
         held = fold == index
-        measured = leakage(codes[~held], labels[~held], codes[held], labels[held], seed, panel)
+        if not held.any():
+            continue
+        parts = codes[~held], labels[~held], codes[held], labels[held]
+        measured = leakage(*parts, class_count, seed, panel)
         correct += measured.accuracy * held.sum()
-    return float(correct / len(labels))
+        left_out |= measured.left_out
+    return float(correct / len(labels)), left_out

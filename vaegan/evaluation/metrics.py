@@ -152,6 +152,7 @@ METRICS = (
 HEADLINES = tuple(metric for metric in METRICS if metric.shown <= Shown.HEADLINE)
 FIGURE_METRICS = tuple(metric for metric in METRICS if metric.shown <= Shown.FIGURE)
 OVERVIEW_KEYS = tuple(metric.key for metric in METRICS if metric.shown <= Shown.OVERVIEW)
+SINGLE_KEYS = tuple(metric.key for metric in METRICS if "<" not in metric.key)  # no families
 # The metrics by which a champion may be chosen: evaluate.champion_by is one of their keys.
 CHAMPION_METRICS = tuple(metric for metric in METRICS if metric.chooses_champion)
 

@@ -33,7 +33,12 @@ FEATURES = 1000  # random Fourier features
 WIDTH, BATCH, PASSES, MAX_LR = 256, 1024, 20, 4e-3  # of the perceptron
 MIN_STEPS = 600  # of the perceptron, for few codes
 KERNEL_CODES, TREE_CODES, NEIGHBOUR_CODES = 20_000, 20_000, 30_000  # at most: slow probes
+ROUNDS = 60  # of the trees
 SMALLEST = 1e-4  # probability, for probes that may return 0
+
+
+class TooFewCodesError(ValueError):
+    """A probe cannot be fitted to so few codes; the message says how many it needs."""
 
 
 def logistic(codes: np.ndarray, labels: np.ndarray, class_count: int, seed: int) -> Predict:
@@ -42,10 +47,21 @@ def logistic(codes: np.ndarray, labels: np.ndarray, class_count: int, seed: int)
 
 
 def quadratic(codes: np.ndarray, labels: np.ndarray, class_count: int, seed: int) -> Predict:
-    """Quadratic discriminant analysis: one normal distribution per class. The seed is not used."""
+    """Quadratic discriminant analysis: one normal distribution per class. The seed is not used.
+
+    Raises:
+        TooFewCodesError: a class has fewer codes than they have dimensions, or just one, so its
+            covariance is not known.
+    """
     varies = nonconstant(codes.mean(axis=0), codes.std(axis=0))
     if not varies.any():
         varies[:1] = True
+    classes, sizes = np.unique(labels, return_counts=True)
+    needed = max(2, int(varies.sum()))
+    if sizes.min() < needed:
+        raise TooFewCodesError(
+            f"{sizes.min()} codes of class {classes[sizes.argmin()]}, expected {needed} or more"
+        )
     model = QuadraticDiscriminantAnalysis(reg_param=1e-3)
     predict = _fit_sklearn(model, codes[:, varies], labels, class_count)
     return lambda given: predict(given[:, varies])
@@ -76,7 +92,7 @@ def trees(codes: np.ndarray, labels: np.ndarray, class_count: int, seed: int) ->
     """Gradient-boosted trees, 60 rounds, on at most 20,000 codes."""
     codes, labels = _at_most(TREE_CODES, codes, labels, seed)
     model = HistGradientBoostingClassifier(
-        max_iter=60, early_stopping=False, random_state=derive_seed(seed, "trees") >> 32
+        max_iter=ROUNDS, early_stopping=False, random_state=derive_seed(seed, "trees") >> 32
     )
     return _fit_sklearn(model, codes, labels, class_count)
 
@@ -154,7 +170,13 @@ def _at_most(
 
 
 def _fit_sklearn(model: object, codes: np.ndarray, labels: np.ndarray, class_count: int) -> Predict:
-    """Fits a scikit-learn classifier on standardised codes."""
+    """Fits a scikit-learn classifier on standardised codes.
+
+    Raises:
+        TooFewCodesError: all codes are of one class.
+    """
+    if len(np.unique(labels)) < 2:
+        raise TooFewCodesError("codes of one class, expected two classes or more")
     standardise = standardiser(codes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the iterations are bounded on purpose

@@ -62,6 +62,7 @@ def style_kept(
     generated: np.ndarray,
     source_labels: np.ndarray,
     generated_labels: np.ndarray,
+    class_count: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Correlation of class-centred style measures between style sources and generated images.
 
@@ -72,20 +73,20 @@ def style_kept(
     Args:
         source: Measures of the style sources, (N, J).
         generated: Measures of the generated images, (N, J), row i in the style of source i.
-        source_labels: int64 (N,).
+        source_labels: int64 (N,) in [0, K).
         generated_labels: int64 (N,), the identities that the generated images should show.
+        class_count: K, also if some class does not occur.
 
     Returns:
         The correlations, (J,), and the correlations within each pair of classes (source,
         generated), (K, K, J): a low or negative cell means that a style changes its meaning there.
         NaN in cells of fewer than 20 images. A measure that does not vary has correlation 0.
     """
-    classes = int(max(source_labels.max(), generated_labels.max())) + 1
-    a = source - class_means(source, source_labels, classes)[source_labels]
-    b = generated - class_means(generated, generated_labels, classes)[generated_labels]
-    cells = np.full((classes, classes, source.shape[1]), np.nan)
-    for i in range(classes):
-        for j in range(classes):
+    a = source - class_means(source, source_labels, class_count)[source_labels]
+    b = generated - class_means(generated, generated_labels, class_count)[generated_labels]
+    cells = np.full((class_count, class_count, source.shape[1]), np.nan)
+    for i in range(class_count):
+        for j in range(class_count):
             rows = (source_labels == i) & (generated_labels == j)
             if rows.sum() >= 20:
                 cells[i, j] = _correlation(a[rows], b[rows])
@@ -105,6 +106,7 @@ def readable_style(
     test_codes: np.ndarray,
     test_measures: np.ndarray,
     test_labels: np.ndarray,
+    class_count: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Share of the variance of class-centred style that a code predicts, R^2 = 1 - SSE / SST.
@@ -116,20 +118,21 @@ def readable_style(
     Args:
         train_codes: float32 (N, D), to fit on.
         train_measures: (N, J).
-        train_labels: int64 (N,).
+        train_labels: int64 (N,) in [0, K).
         test_codes: float32 (M, D).
         test_measures: (M, J).
-        test_labels: int64 (M,).
+        test_labels: int64 (M,) in [0, K).
+        class_count: K, also if some class does not occur.
         rng: Generator of the features.
 
     Returns:
-        (J,), at most 1; 0 or slightly below if the code holds nothing of a measure.
+        (J,), at most 1; 0 or slightly below if the code holds nothing of a measure, and 0 if the
+        measure does not vary.
     """
-    classes = int(max(train_labels.max(), test_labels.max())) + 1
-    means = np.nan_to_num(class_means(train_measures, train_labels, classes))
+    means = np.nan_to_num(class_means(train_measures, train_labels, class_count))
     target = train_measures - means[train_labels]
     expected = test_measures - means[test_labels]
-    centres = np.nan_to_num(class_means(train_codes, train_labels, classes))
+    centres = np.nan_to_num(class_means(train_codes, train_labels, class_count))
     scores = []
     for train, test in (
         (train_codes, test_codes),
@@ -146,5 +149,5 @@ def readable_style(
         weights = np.linalg.solve(x.T @ x + penalty, x.T @ target)
         errors = ((x_test @ weights - expected) ** 2).sum(axis=0)
         total = ((expected - expected.mean(axis=0)) ** 2).sum(axis=0)
-        scores.append(1 - errors / np.maximum(total, 1e-12))
+        scores.append(np.where(total > 1e-12, 1 - errors / np.maximum(total, 1e-12), 0.0))
     return np.max(scores, axis=0)

@@ -50,9 +50,23 @@ def confusion(expected: np.ndarray, predicted: np.ndarray, class_count: int) -> 
     """Counts each pair of expected (row) and predicted (column) class, int64 (K, K).
 
     Args:
-        expected: int64 (N,), each in [0, K).
-        predicted: int64 (N,), each in [0, K).
+        expected: int (N,), each in [0, K).
+        predicted: int (N,), each in [0, K).
         class_count: K, also if some class does not occur.
+
+    Raises:
+        ValueError: the lengths differ, or a class is not in [0, K).
     """
+    expected, predicted = np.asarray(expected, np.int64), np.asarray(predicted, np.int64)
+    if expected.ndim != 1 or expected.shape != predicted.shape:
+        raise ValueError(
+            f"expected and predicted classes must be (N,), got {expected.shape}, {predicted.shape}"
+        )
+    for name, classes in (("expected", expected), ("predicted", predicted)):
+        if len(classes) and not 0 <= classes.min() <= classes.max() < class_count:
+            raise ValueError(
+                f"{name} classes must lie in [0, {class_count}), got "
+                f"[{classes.min()}, {classes.max()}]"
+            )
     counts = np.bincount(expected * class_count + predicted, minlength=class_count**2)
     return counts.reshape(class_count, class_count)

@@ -9,6 +9,7 @@ from matplotlib.transforms import Bbox
 from vaegan.figures.canvas import new_figure
 
 ROW_HEIGHT = 0.27  # inches per row of a table
+TITLE_LINE = 0.2  # inches per further line of a title
 SHOWN_ABOVE = 0.005  # of a row's images; smaller shares are left blank
 
 
@@ -27,7 +28,8 @@ def metric_table(
     """
     if not rows:
         raise ValueError("a table of metrics needs one row or more")
-    figure = new_figure(8.0, 0.9 + ROW_HEIGHT * (len(rows) + 1), title)
+    height = 0.9 + TITLE_LINE * title.count("\n") + ROW_HEIGHT * (len(rows) + 1)
+    figure = new_figure(8.0, height, title)
     axes = figure.subplots()
     axes.axis("off")
     cells, previous = [], None
@@ -86,6 +88,9 @@ def confusion_matrices(
                     column, row, f"{100 * share:.0f}" if share >= 0.995 else f"{100 * share:.1f}",
                     ha="center", va="center", color=colour, fontsize=6.5,
                 )  # fmt: skip
+        for row in np.flatnonzero(matrix.sum(axis=1) == 0):
+            style = {"ha": "center", "va": "center", "color": "gray", "fontsize": 6.5}
+            axes.text((count - 1) / 2, row, "none asked for", **style)
         axes.set_xticks(range(count), class_names, fontsize=8)
         axes.set_yticks(range(count), class_names, fontsize=8)
         axes.set_xlabel("class predicted by the classifier")

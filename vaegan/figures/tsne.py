@@ -9,8 +9,10 @@ from sklearn.preprocessing import StandardScaler
 
 from vaegan.figures.canvas import COLOURS, MARKERS, new_figure
 
+CONSTANT = 1e-6  # relative deviation of a dimension that differs by rounding only
 
-def tsne(codes: np.ndarray, perplexity: float, seed: int, threads: int = 1) -> np.ndarray:
+
+def tsne(codes: np.ndarray, perplexity: float, seed: int, threads: int = 1) -> np.ndarray | None:
     """Embeds standardised codes in two dimensions (van der Maaten & Hinton, JMLR 2008).
 
     With openTSNE's defaults, which cap the perplexity at (N - 1) / 3.
@@ -22,15 +24,21 @@ def tsne(codes: np.ndarray, perplexity: float, seed: int, threads: int = 1) -> n
         threads: CPU threads.
 
     Returns:
-        float32 (N, 2), in arbitrary units; equal arguments give equal bits.
+        float32 (N, 2), in arbitrary units; equal arguments give equal bits. None if all codes are
+        the same up to rounding, so that there is nothing to embed.
     """
+    mean, std = codes.mean(axis=0, dtype=np.float64), codes.std(axis=0, dtype=np.float64)
+    if not (std > CONSTANT * np.maximum(CONSTANT, np.abs(mean))).any():
+        return None
+    if codes.shape[1] == 1:  # the initial layout takes two principal components
+        codes = np.hstack([codes, np.zeros_like(codes)])
     embed = TSNE(perplexity=perplexity, n_jobs=threads, random_state=seed)
     return np.asarray(embed.fit(StandardScaler().fit_transform(codes)), dtype=np.float32)
 
 
 def embedding_figure(
-    specified: np.ndarray,
-    unspecified: np.ndarray,
+    specified: np.ndarray | None,
+    unspecified: np.ndarray | None,
     labels: np.ndarray,
     class_names: Sequence[str],
     title: str,
@@ -40,14 +48,15 @@ def embedding_figure(
     Each class has a colour and a marker of its own, up to 100 classes.
 
     Args:
-        specified: (N, 2), N >= 1, in arbitrary units.
-        unspecified: (N, 2), of the same images.
+        specified: (N, 2), N >= 1, in arbitrary units; None if all codes are the same, which the
+            figure says instead.
+        unspecified: (N, 2), of the same images, or None.
         labels: int (N,) in [0, K).
         class_names: K names.
         title: Title of the figure.
 
     Raises:
-        ValueError: shapes do not agree, or a label has no name.
+        ValueError: shapes do not agree, a point is not finite, or a label has no name.
     """
     if not len(labels) or not set(np.unique(labels)) <= set(range(len(class_names))):
         raise ValueError(f"labels must lie in [0, {len(class_names)}), got {np.unique(labels)}")
@@ -55,10 +64,15 @@ def embedding_figure(
     figure = new_figure(9.2, 4.8, title)
     panels = figure.subplots(1, 2)
     for axes, (name, points) in zip(panels, spaces.items(), strict=True):
-        if points.shape != (len(labels), 2):
-            raise ValueError(f"{name} must be ({len(labels)}, 2), got {points.shape}")
+        if points is None:
+            text = "all images have the same code:\nthere is nothing to embed"
+            axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
+            points = np.empty((0, 2))
+        elif points.shape != (len(labels), 2) or not np.isfinite(points).all():
+            raise ValueError(f"{name} must be finite ({len(labels)}, 2), got {points.shape}")
+        shown = labels[: len(points)]
         for c, class_name in enumerate(class_names):
-            x, y = points[labels == c].T
+            x, y = points[shown == c].T
             marker = MARKERS[(c + c // 10) % 10]  # the same colours again, on other markers
             dots = axes.scatter(x, y, s=14, c=COLOURS[c % 10], marker=marker, linewidths=0)
             dots.set(alpha=0.6, label=class_name)

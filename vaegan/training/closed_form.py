@@ -26,7 +26,8 @@ def match_moments(
         members = codes[labels == label].double()
         if len(members) <= codes.shape[1]:
             continue
-        covariance = torch.cov(members.T) + 1e-5 * torch.eye(codes.shape[1], device=codes.device)
+        covariance = torch.atleast_2d(torch.cov(members.T))  # of one dimension it is a number
+        covariance = covariance + 1e-5 * torch.eye(codes.shape[1], device=codes.device)
         root = _square_root(covariance)
         inverse = torch.linalg.inv(root)
         matrix = inverse @ _square_root(root @ torch.diag(variance.double()) @ root) @ inverse

@@ -104,8 +104,9 @@ class Trainer:
         """Trains from the present step to the last, and yields every ``report_every`` steps.
 
         Raises:
-            FloatingPointError: a loss is not finite; the message has its name and step. Raised
-                after that step on the CPU, at the next report on a CUDA device.
+            FloatingPointError: a loss or a weight is not finite; the message has its name and
+                step. Raised after that step on the CPU, at the next report on a CUDA device; for
+                a weight, at the next report.
         """
         while self.step < self.config.steps:
             every = self.config.report_every
@@ -114,10 +115,20 @@ class Trainer:
             names, values = self.loop.run(count)
             totals = sum(values[1:], values[0]).tolist()  # waits for the device
             seconds = time.perf_counter() - begun
+            self._check_weights()
             metrics = {name: total / count for name, total in zip(names, totals, strict=True)}
             metrics["lr"] = self.config.lr * self._scale(self.step - 1)
             metrics["images_per_second"] = 2 * self.config.pairs * count / seconds
             yield Report(self.step, metrics)
+
+    def _check_weights(self) -> None:
+        """Raises an error about the first weight of the model that is not finite.
+
+        A loss shows it one step later, which the last step of a training does not have.
+        """
+        for name, value in self.model.state_dict().items():
+            if not torch.isfinite(value).all():
+                raise FloatingPointError(f"the model's {name} is not finite at step {self.step}")
 
     def train_step(self) -> dict[str, Tensor]:
         """Updates each player once; returns each loss as a detached scalar on the device.
@@ -220,6 +231,9 @@ class Trainer:
         """Fits the class transport to the trained model, if it has one; returns its losses.
 
         See :func:`vaegan.training.transport_fit.fit_to_images`; repeating it gives the same bits.
+
+        Raises:
+            FloatingPointError: a loss or a weight is not finite.
         """
         if self.model.transport is None:
             return {}
@@ -229,6 +243,7 @@ class Trainer:
         fitted = fit_to_images(
             self.model, self.images, labels, config.transport, config.seed, self.precision
         )
+        self._check_weights()
         self.model.train()
         return fitted
 

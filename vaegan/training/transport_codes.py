@@ -109,11 +109,15 @@ def mean_style_std(encoder: Encoder, images: Tensor) -> Tensor:
 
 
 def cluster(codes: Tensor, count: int, seed: int) -> Tensor:
-    """Clusters codes (N, D) by k-means; returns int64 (N,) in [0, count), on their device."""
+    """Clusters codes (N, D) by k-means; returns int64 (N,) in [0, count), on their device.
+
+    Fewer codes than ``count`` are as many clusters as there are codes.
+    """
     # Imported here, since it takes a second and a training that knows its classes skips it.
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
+    count = min(count, len(codes))
     model = KMeans(count, n_init=CLUSTERINGS, random_state=derive_seed(seed, "clusters") >> 32)
     with threadpool_limits(1):  # several threads would add in no fixed order
         labels = model.fit_predict(codes.cpu().numpy())

@@ -26,7 +26,7 @@ from sklearn.datasets import load_digits
 from torchvision import datasets
 
 from pipeline.artifacts.dataset import read_dataset
-from pipeline.data.config import PrepareConfig
+from pipeline.data.config import TRAINING_IMAGES, PrepareConfig
 from pipeline.data.download import DownloadError, download
 from pipeline.data.sources import ArchiveError, UnavailableError, load_embedded_digits
 from pipeline.run import run_stage
@@ -371,9 +371,16 @@ def test_held_out_images_are_the_training_images_that_are_missing_there(small_ar
 
 def test_holding_all_images_out_is_refused_before_anything_is_written(small_archives, tmp_path):
     put(small_archives, tmp_path / "raw")
-    with pytest.raises(ValueError, match=r"validation_size: got 30, expected fewer than the 30"):
-        stage.prepare(params(held_out=30), tmp_path / "raw")
+    for size in (11, 29, 30, 10**9):
+        said = f"validation_size: got {size}, expected at most 10 of the 30 training images"
+        with pytest.raises(ValueError, match=said):
+            stage.prepare(params(held_out=size), tmp_path / "raw")
     assert not Path("data/prepared").exists()
+
+
+def test_the_sizes_that_the_parameters_are_checked_by_are_those_of_the_data_sets():
+    assert set(TRAINING_IMAGES) == set(stage.ABOUT)
+    assert TRAINING_IMAGES["digits"] == len(load_embedded_digits()["train"].labels)
 
 
 def test_digits_are_the_original_ones_enlarged_each_once():

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.params import load_params
 from pipeline.stages import visualize
-from pipeline.stages.visualize import FigureInputs
+from pipeline.stages.visualize import FigureInputs, style_sources
 from vaegan.data import LabelledImages
 
 SHIPPED = Path(__file__).parents[3] / "params.yaml"
@@ -105,3 +105,30 @@ def test_the_table_of_metrics_has_its_rows_in_the_order_of_metrics_with_interval
         ("class in z", "strongest probe on means", 0.2, (0.1, 0.3)),
         ("rate of z", "KL, nats", 13.0, None),
     ]
+
+
+def test_the_title_of_the_table_says_what_the_verdict_does_not(monkeypatch):
+    titles: list[str] = []
+    monkeypatch.setattr(visualize, "metric_table", lambda rows, title: titles.append(title))
+    words = {"dataset": "bars", "split": "test", "verdict": "sound", "leakage/mean": 0.9}
+    words |= {"gate/identity": "missed", "gate/leakage": "missed", "gate/style": "passed"}
+    visualize.plot_metrics(words)
+    assert titles == [
+        "bars, test images: sound\ngates missed: identity, leakage\ngates passed: style"
+    ]
+
+
+def test_styles_are_those_of_identities_only_if_there_are_no_others():
+    assert style_sources(np.array([0, 1, 1, 0, 1]), 8).tolist() == [3, 2, 4]
+    assert style_sources(np.array([2, 0, 5]), 2).tolist() == [1, 0]
+
+
+def test_only_so_many_dimensions_are_swept_as_a_figure_holds(monkeypatch, inputs):
+    inputs.codes["unspecified_mean"] = np.random.default_rng(0).uniform(size=(COUNT, 40))
+    inputs.codes["unspecified_mean"] = inputs.codes["unspecified_mean"].astype(np.float32)
+    inputs.model = SimpleNamespace(decode=lambda s, z: z[:, None, None])
+    _, sweeps, *_, title = handed(
+        monkeypatch, "style_variation", visualize.plot_style_variation, inputs
+    )
+    assert sweeps.shape[0] == 32
+    assert title.endswith("The first 32 of 40 dimensions")

@@ -28,12 +28,12 @@ def _quick_panel(monkeypatch):
     """Three of the probes."""
 
     def leakage(*arguments):
-        return panel_leakage(*arguments[:5], QUICK)
+        return panel_leakage(*arguments[:6], QUICK)
 
     panel_leakage = of_codes.leakage
     monkeypatch.setattr(of_codes, "leakage", leakage)
     monkeypatch.setattr(
-        of_codes, "unseen_leakage", lambda codes, labels, seed: 0.0 * len(codes) + 0.3
+        of_codes, "unseen_leakage", lambda codes, labels, class_count, seed: (0.3, {})
     )
 
 
@@ -56,7 +56,9 @@ def codes(count: int, seed: int, z_mean: float, z_std: float, own: float = 0.0):
 
 
 def test_a_class_below_the_noise_is_at_chance_in_samples_and_plain_in_means():
-    metrics, right = probe_metrics(codes(3000, 0, 0.1, 5.0), codes(1000, 1, 0.1, 5.0), 0, 60000)
+    train, test = codes(3000, 0, 0.1, 5.0), codes(1000, 1, 0.1, 5.0)
+    metrics, right, left_out = probe_metrics(train, test, 4, 0, 60000)
+    assert left_out == []
     assert metrics["specified/probe_accuracy"] == 1.0
     assert metrics["specified/retrieval_map"] == pytest.approx(1.0)
     assert metrics["leakage/mean"] > 0.99
@@ -70,7 +72,7 @@ def test_a_class_below_the_noise_is_at_chance_in_samples_and_plain_in_means():
 
 def test_a_class_in_the_variance_is_found_in_the_posterior():
     train, test = (codes(3000, 0, 0.0, 0.5, own=0.2), codes(1000, 1, 0.0, 0.5, own=0.2))
-    metrics, _ = probe_metrics(train, test, 0, 60000)
+    metrics, _, _ = probe_metrics(train, test, 4, 0, 60000)
     assert metrics["leakage/mean"] < NEAR_CHANCE
     assert metrics["leakage/posterior"] > 0.99
 
@@ -83,16 +85,17 @@ def test_probes_are_fitted_on_no_more_codes_than_asked_for(monkeypatch):
         return probes_found
 
     probes_found = of_codes.leakage(*[np.eye(4, dtype=np.float32)[[0, 1, 2, 3] * 9],
-                                      np.array([0, 1, 2, 3] * 9)] * 2, 0)  # fmt: skip
+                                      np.array([0, 1, 2, 3] * 9)] * 2, 4, 0)  # fmt: skip
     monkeypatch.setattr(of_codes, "leakage", read)
     train = codes(3000, 0, 0.1, 5.0) | {"labels": np.arange(3000) % 4}
-    probe_metrics(train, codes(1000, 1, 0.1, 5.0), 0, 200)
+    probe_metrics(train, codes(1000, 1, 0.1, 5.0), 4, 0, 200)
     assert fitted == [(200, [50] * 4, 1000)] * 2
 
 
 def test_controls_come_out_as_they_must_whatever_the_model_leaks():
     train, test = codes(3000, 0, 1.0, 0.1), codes(1000, 1, 1.0, 0.1)
-    metrics = control_metrics(train, test, 0)
+    metrics, left_out = control_metrics(train, test, 4, 0)
+    assert left_out == []
     assert set(metrics) == {name for name in GOOD if name.startswith("control/")}
     assert not failed_controls(GOOD | metrics)
 

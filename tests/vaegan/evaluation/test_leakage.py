@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vaegan.evaluation import controls, probes
-from vaegan.evaluation.leakage import entropy_bits, leakage, unseen_leakage
+from vaegan.evaluation.leakage import FOLDS, deal_folds, entropy_bits, leakage, unseen_leakage
 
 QUICK = {name: probes.PANEL[name] for name in ("logistic", "quadratic", "perceptron-0")}
 CLASSES = 5
@@ -29,7 +29,7 @@ def labels() -> tuple[np.ndarray, np.ndarray]:
 
 
 def read(codes, labels, panel=QUICK):
-    return leakage(codes[0], labels[0], codes[1], labels[1], 0, panel)
+    return leakage(codes[0], labels[0], codes[1], labels[1], CLASSES, 0, panel)
 
 
 def noise(labels, dim=4, seed=1):
@@ -102,8 +102,8 @@ def test_unseen_codes_are_predicted_by_probes_of_other_unseen_codes(labels):
     codes = np.concatenate([controls.label_code(part, CLASSES) for part in labels])
     both = np.concatenate(labels)
     panel = {"logistic": probes.PANEL["logistic"]}
-    assert unseen_leakage(codes, both, 0, panel) > 0.995
-    assert unseen_leakage(noise([both])[0], both, 0, panel) < NEAR_CHANCE
+    assert unseen_leakage(codes, both, CLASSES, 0, panel)[0] > 0.995
+    assert unseen_leakage(noise([both])[0], both, CLASSES, 0, panel)[0] < NEAR_CHANCE
 
 
 def test_entropy_by_hand():
@@ -117,3 +117,45 @@ def test_entropy_by_hand():
 def test_codes_of_different_sizes_are_refused(labels):
     with pytest.raises(ValueError, match="differ in size"):
         read([np.zeros((4000, 2)), np.zeros((1000, 3))], labels)
+
+
+def test_a_probe_that_cannot_be_fitted_is_left_out_with_its_reason():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % CLASSES
+    codes = rng.standard_normal((60, 16)).astype(np.float32)
+    found = leakage(codes, labels, codes, labels, CLASSES, 0, QUICK)
+    assert set(found.accuracies) == {"logistic", "perceptron-0"}
+    assert found.left_out == {"quadratic": "9 codes of class 0, expected 16 or more"}
+    accuracy, left_out = unseen_leakage(codes, labels, CLASSES, 0, QUICK)
+    assert 0 <= accuracy <= 1
+    assert set(left_out) == {"quadratic"}
+
+
+def test_no_probe_at_all_is_an_error():
+    codes, labels = np.eye(4, dtype=np.float32), np.arange(4)
+    with pytest.raises(ValueError, match="no probe can be fitted"):
+        leakage(codes, labels, codes, labels, 4, 0, {"quadratic": probes.PANEL["quadratic"]})
+
+
+def test_a_class_that_is_in_no_training_code_counts_as_missed():
+    labels = np.arange(200) % 2
+    codes = controls.label_code(labels, 3)
+    test_labels = np.array([0, 1, 2, 2])
+    found = leakage(codes, labels, controls.label_code(test_labels, 3), test_labels, 3, 0, QUICK)
+    assert found.accuracy == 0.5
+
+
+def test_folds_are_random_as_long_as_each_has_every_class():
+    labels = np.arange(1000) % CLASSES
+    expected = np.random.default_rng(0).permutation(1000) % FOLDS
+    assert np.array_equal(deal_folds(labels, np.random.default_rng(0)), expected)
+
+
+def test_few_codes_are_dealt_out_class_by_class():
+    labels = np.repeat(np.arange(10), [10] * 9 + [3])
+    for seed in range(5):
+        fold = deal_folds(labels, np.random.default_rng(seed))
+        assert np.bincount(fold).tolist() == [19, 19, 19, 18, 18]
+        for label in range(10):
+            counts = np.bincount(fold[labels == label], minlength=FOLDS)
+            assert counts.max() - counts.min() <= 1

@@ -65,7 +65,8 @@ def test_diversity_is_the_share_of_the_variance_within_each_class():
     rng = np.random.default_rng(0)
     real, labels = rng.standard_normal((2000, 3)), np.arange(2000) % 2
     generated = real * np.where(labels == 0, 0.5, 0.0)[:, None] + 7.0 * labels[:, None]
-    np.testing.assert_allclose(diversity(generated, labels, real, labels), [0.25, 0.0], atol=1e-9)
+    ratios = diversity(generated, labels, real, labels, class_count=3)
+    np.testing.assert_allclose(ratios, [0.25, 0.0, np.nan], atol=1e-9)  # no image of the third
 
 
 @pytest.mark.parametrize("kind", ["rights and wrongs", "numbers"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vaegan.evaluation.probes import PANEL, accuracy, majority_rate
+from vaegan.evaluation.probes import PANEL, TooFewCodesError, accuracy, majority_rate
 
 TRAIN, TEST, CLASSES = 3000, 1000, 5
 
@@ -61,3 +61,33 @@ def test_a_class_hidden_in_an_xor_escapes_the_linear_probe_only(labels):
 
 def test_majority_rate_by_hand():
     assert majority_rate(np.array([0, 1, 1, 3])) == 0.5
+
+
+def test_quadratic_needs_as_many_codes_of_each_class_as_dimensions():
+    labels = np.repeat([0, 1], [30, 8])
+    codes = noise([labels], dim=8)[0]
+    predict = PANEL["quadratic"](codes, labels, 3, 0)  # the third class does not occur
+    assert predict(codes).shape == (38, 3)
+    with pytest.raises(TooFewCodesError, match="7 codes of class 1, expected 8 or more"):
+        PANEL["quadratic"](codes[:-1], labels[:-1], 3, 0)
+    with pytest.raises(TooFewCodesError, match="1 codes of class 1, expected 2 or more"):
+        PANEL["quadratic"](codes[:31, :1], labels[:31], 3, 0)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "neighbours", "fourier", "trees"])
+def test_one_class_is_told_in_our_own_words(kind):
+    codes = noise([np.zeros(20)])[0]
+    with pytest.raises(TooFewCodesError, match="codes of one class"):
+        PANEL[kind](codes, np.zeros(20, np.int64), 2, 0)
+
+
+@pytest.mark.parametrize("kind", PANEL)
+def test_every_other_probe_takes_a_dozen_codes_with_a_class_of_one(kind, monkeypatch):
+    monkeypatch.setattr("vaegan.evaluation.probes.MIN_STEPS", 5)
+    labels = np.array([0] * 6 + [2] * 5 + [3])
+    codes = noise([labels], dim=1)[0]
+    if kind == "quadratic":
+        codes, labels = codes[:-1], labels[:-1]
+    found = PANEL[kind](codes, labels, 5, 0)(codes)
+    assert found.shape == (len(codes), 5)
+    assert np.isfinite(found).all()

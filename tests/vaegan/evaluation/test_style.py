@@ -57,7 +57,7 @@ def styled(rng, keep: float):
 
 @pytest.mark.parametrize("keep", [0.0, 0.6, 1.0])
 def test_style_is_kept_as_far_as_it_correlates_within_classes(keep):
-    kept, cells = style_kept(*styled(np.random.default_rng(0), keep))
+    kept, cells = style_kept(*styled(np.random.default_rng(0), keep), 3)
     assert kept[0] == pytest.approx(keep, abs=0.05)  # not the classes' means, which differ widely
     np.testing.assert_allclose(cells[..., 0], keep, atol=0.25)
 
@@ -66,16 +66,17 @@ def test_a_style_that_means_the_opposite_in_one_class_shows_in_its_cell():
     source, result, labels, shown = styled(np.random.default_rng(0), 1.0)
     centre = np.array([[0.0], [5.0], [-4.0]])[shown]
     result = np.where((shown == 2)[:, None], 2 * centre - result, result)
-    _, cells = style_kept(source, result, labels, shown)
+    _, cells = style_kept(source, result, labels, shown, 3)
     assert cells[0, 1, 0] > 0.9
     assert cells[0, 2, 0] < -0.9
 
 
 def test_rare_pairs_of_classes_have_no_cell():
     _, cells = style_kept(
-        np.ones((30, 1)), np.ones((30, 1)), np.repeat([0, 1], 15), np.ones(30, np.int64)
+        np.ones((30, 1)), np.ones((30, 1)), np.repeat([0, 1], 15), np.ones(30, np.int64), 3
     )
     assert np.isnan(cells).all()
+    assert cells.shape == (3, 3, 1)  # the third class does not occur
 
 
 @pytest.mark.parametrize(
@@ -93,5 +94,11 @@ def test_style_is_read_from_a_code_that_holds_it(scale, expected):
         codes[:, :1] += scale * style
         return codes.astype(np.float32), 3.0 * labels[:, None] + style, labels
 
-    score = readable_style(*part(2000), *part(1000), rng)
+    score = readable_style(*part(2000), *part(1000), 4, rng)
     assert score[0] == pytest.approx(expected, abs=0.1)
+
+
+def test_a_measure_that_does_not_vary_is_not_read_from_anything():
+    codes, labels = np.random.default_rng(0).standard_normal((60, 2)), np.arange(60) % 2
+    half = codes[:30].astype(np.float32), np.full((30, 1), 0.3), labels[:30]
+    assert readable_style(*half, *half, 2, np.random.default_rng(0)).tolist() == [0.0]

@@ -34,3 +34,16 @@ def test_images_are_decoded_in_batches_in_the_order_of_the_codes():
 def test_a_confusion_matrix_by_hand():
     expected, predicted = np.array([0, 0, 1, 2]), np.array([0, 2, 1, 2])
     assert confusion(expected, predicted, 3).tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1]]
+
+
+def test_a_class_beyond_those_of_the_data_set_is_refused_not_counted_elsewhere():
+    expected, predicted = [0] * 10 + [1] * 10, [2] * 10 + [1] * 10
+    with pytest.raises(ValueError, match=r"predicted classes must lie in \[0, 2\), got \[1, 2\]"):
+        confusion(expected, predicted, 2)
+    with pytest.raises(ValueError, match=r"expected classes must lie in \[0, 2\), got \[-1, 1\]"):
+        confusion([-1, 1], [0, 1], 2)
+    with pytest.raises(ValueError, match=r"\(N,\), got \(20,\), \(1,\)"):  # not broadcast
+        confusion(expected, [0], 2)
+    counts = np.zeros((3, 3), int)
+    counts[0, 2] = counts[1, 1] = 10
+    assert np.array_equal(confusion(expected, predicted, 3), counts)

@@ -43,3 +43,15 @@ def test_matrices_show_shares_of_each_row_and_what_is_right():
 def test_matrices_of_another_size_are_refused():
     with pytest.raises(ValueError, match=r"\(2, 2\)"):
         confusion_matrices({"prior": np.zeros((3, 3), int)}, ["a", "b"], "")
+
+
+def test_a_class_that_no_swap_was_asked_for_has_a_row_that_says_so():
+    matrix = np.array([[30, 0, 10], [0, 0, 0], [0, 0, 5]])
+    (axes,) = confusion_matrices({"prior": matrix}, ["a", "b", "c"], "title").axes
+    (said,) = [text for text in axes.texts if text.get_text() == "none asked for"]
+    assert said.get_position() == (1, 1)
+
+
+def test_a_title_of_more_lines_makes_a_table_higher():
+    one, three = metric_table(ROWS, "title"), metric_table(ROWS, "title\nand\nmore")
+    assert three.get_figheight() == pytest.approx(one.get_figheight() + 0.4)

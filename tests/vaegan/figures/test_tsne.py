@@ -84,6 +84,7 @@ def test_classes_differ_in_colour_and_shape_and_keep_both_across_panels() -> Non
     [
         (0, np.zeros((30, 3)), "specified code"),
         (1, np.zeros((29, 2)), "unspecified code"),
+        (0, np.full((30, 2), np.nan), "specified code must be finite"),
         (2, np.arange(30), "labels"),
         (2, np.full(30, -1), "labels"),
         (2, np.arange(0), "labels"),
@@ -94,3 +95,37 @@ def test_embedding_refuses(changed: int, value: np.ndarray, message: str) -> Non
     given[changed] = value
     with pytest.raises(ValueError, match=message):
         embedding_figure(*given, ["a", "b", "c"], "")
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3, 1e6])
+def test_codes_that_are_all_the_same_have_no_embedding(offset):
+    codes = np.full((60, 4), offset, np.float32)
+    assert tsne(codes, perplexity=10, seed=0) is None
+    codes[:, 1] += np.float32(1e-9) * np.arange(60)  # rounding
+    assert tsne(codes + np.float32(0.1), perplexity=10, seed=0) is None
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        np.arange(60.0)[:, None],
+        np.eye(4)[np.arange(60) % 4],
+        np.eye(60)[:, :1],
+        1e4 + np.random.default_rng(0).standard_normal((60, 2)),
+    ],
+    ids=["one dimension", "four points", "one point that differs", "far away"],
+)
+def test_few_different_codes_have_a_finite_embedding(codes):
+    points = tsne(codes.astype(np.float32), perplexity=500, seed=0)
+    assert points.shape == (60, 2)
+    assert np.isfinite(points).all()
+
+
+def test_a_panel_without_an_embedding_says_why():
+    specified, _, labels = points()
+    left, right = embedding_figure(specified, None, labels, ["a", "b", "c"], "").axes
+    assert [text.get_text() for text in left.texts] == []
+    assert [text.get_text() for text in right.texts] == [
+        "all images have the same code:\nthere is nothing to embed"
+    ]
+    assert embedding_figure(None, None, labels, ["a", "b", "c"], "").legends

@@ -50,3 +50,11 @@ def test_a_class_with_too_few_codes_keeps_what_it_has():
     regress(coefficients, z.clone(), z, labels)
     assert not coefficients[0].any()
     torch.testing.assert_close(coefficients[1], torch.eye(3), atol=0.05, rtol=0)
+
+
+def test_a_code_of_one_dimension_is_scaled_to_the_variance():
+    z = torch.arange(20.0)[:, None]
+    matrices, shifts = torch.ones(1, 1, 1), torch.zeros(1, 1)
+    match_moments(matrices, shifts, z, torch.zeros(20, dtype=torch.int64), torch.tensor([0.5]))
+    assert shifts.item() == 9.5
+    torch.testing.assert_close(((z - shifts[0]) * matrices[0]).var(), torch.tensor(0.5))

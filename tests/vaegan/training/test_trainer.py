@@ -136,6 +136,20 @@ def test_a_loss_that_is_not_finite_stops_and_is_named(trainer):
         next(trainer.run())
 
 
+def test_a_weight_that_is_not_finite_after_the_last_step_stops_and_is_named(trainer, monkeypatch):
+    run = trainer.loop.run
+
+    def overflow(steps):
+        losses = run(steps)
+        trainer.model.encoder.specified.linear.bias.data[0] = float("inf")
+        return losses
+
+    monkeypatch.setattr(trainer.loop, "run", overflow)
+    said = "the model's encoder.specified.linear.bias is not finite at step 4"
+    with pytest.raises(FloatingPointError, match=said):
+        list(trainer.run())
+
+
 def test_the_networks_take_the_images_shape_and_number_of_classes_from_the_data(
     model_config, training_config, bars
 ):
@@ -198,7 +212,9 @@ def test_the_class_transport_is_fitted_at_the_end_and_undone_before_an_image_is_
     panel = {"quadratic": PANEL["quadratic"]}
     z, labels = codes.unspecified.mean.numpy(), bars.labels
     before = plain.unspecified.mean.numpy()
-    leaks = [leakage(c, labels, c, labels, 0, panel).accuracy for c in (before, z)]
+    leaks = [
+        leakage(c, labels, c, labels, bars.class_count, 0, panel).accuracy for c in (before, z)
+    ]
     assert leaks[1] < leaks[0]
     trainer.fit_transport()  # what a kill in the fit costs is the fit, not the bits
     assert not moved(first, trainer.model.state_dict())

@@ -41,3 +41,7 @@ def test_without_labels_clusters_of_the_specified_codes_are_the_classes(model_co
     encoded, _ = encode_images(encoder, torch.from_numpy(bars.images), None, 3, config, seed=4)
     assert torch.equal(encoded.labels, cluster(encoded.specified, 3, seed=4))
     assert set(encoded.labels.tolist()) == {0, 1, 2}
+
+
+def test_fewer_codes_than_clusters_are_a_cluster_each():
+    assert sorted(cluster(torch.eye(3), 5, seed=0).tolist()) == [0, 1, 2]

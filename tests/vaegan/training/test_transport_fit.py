@@ -53,7 +53,7 @@ def test_a_fitted_transport_takes_the_class_out_and_brings_the_prior():
     def read(parts):
         panel = {name: PANEL[name] for name in ("quadratic", "perceptron-0")}
         arrays = [array.numpy() for part in parts for array in part]
-        return leakage(*arrays, 0, panel).accuracy
+        return leakage(*arrays, CLASSES, 0, panel).accuracy
 
     assert read([train[1:], test[1:]]) > 0.7
     with torch.no_grad():
