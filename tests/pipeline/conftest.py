@@ -18,6 +18,14 @@ SHIPPED = Path(__file__).parents[2] / "params.yaml"
 GRID = np.zeros((8, 8, 1), np.uint8)
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory) -> Path:
+    """A database that MLflow has set up, to be copied: setting one up takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_registered_models()
+    return path
+
+
 @pytest.fixture
 def workspace(tmp_path, monkeypatch, bars, model_config):
     """A folder with a prepared data set and a model, and a tracking store of its own."""

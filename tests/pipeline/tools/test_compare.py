@@ -229,7 +229,7 @@ def outside_git(tmp_path, monkeypatch):
     mlflow.set_tracking_uri(before)
 
 
-def test_without_a_store_or_a_run_with_results_one_line_says_so(outside_git, capsys):
+def test_without_a_store_or_a_run_with_results_one_line_says_so(outside_git, capsys, empty_store):
     assert compare.main([]) == 1
     hint = "Recorded ones: python -m pipeline compare --recorded docs/experiments.csv"
     assert capsys.readouterr().err == (
@@ -237,6 +237,7 @@ def test_without_a_store_or_a_run_with_results_one_line_says_so(outside_git, cap
         f"{hint}\n"
     )
     assert not (outside_git / "mlflow.db").exists()
+    shutil.copy(empty_store, "mlflow.db")
     MlflowClient().create_run(connect())
     capsys.readouterr()
     assert compare.main([]) == 1
@@ -245,7 +246,10 @@ def test_without_a_store_or_a_run_with_results_one_line_says_so(outside_git, cap
     )
 
 
-def test_runs_of_a_store_are_compared_outside_of_any_git_repository(outside_git, capsys):
+def test_runs_of_a_store_are_compared_outside_of_any_git_repository(
+    outside_git, capsys, empty_store
+):
+    shutil.copy(empty_store, "mlflow.db")
     experiment, client = connect(), MlflowClient()
     default = flat(load_params())
     for seed, status, value in [(0, "FINISHED", 0.2), (1, "FINISHED", 0.4), (2, "FAILED", 0.9)]:
