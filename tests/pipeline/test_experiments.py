@@ -24,7 +24,7 @@ RATES = (1e-4, 2e-4, 3e-4, 5e-4)
 def clone(tmp_path_factory):
     """A clone in which the pipeline has run once, its results committed."""
     repository = tmp_path_factory.mktemp("experiments") / "a repository"
-    clone = small_clone(repository, "papers/ein Projekt für é")
+    clone = small_clone(repository, "papers/a project")
     assert clone.repro() == set(STAGES)
     clone.run("git", "add", "-A")
     clone.run("git", "commit", "-qm", "results")
