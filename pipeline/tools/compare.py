@@ -1,11 +1,11 @@
 """Tabulates experiments by what was changed in them, as mean and 95 % interval over seeds.
 
 ``python -m pipeline compare`` reads the runs of the tracking store and prints a Markdown table with
-one row per set of parameters that differ from ``params.yaml``. A cell holds the mean over training
-seeds and the half-width of Student's 95 % interval. Only finished runs are in the table, and only
-with results of their own model and data set; a list below it names the others with their state.
-``--record FILE`` adds the runs to a CSV file; ``--recorded FILE`` prints the table of such a file
-and needs no store.
+one row per set of parameters that differ from ``params.yaml``, or one column if there are few. A
+cell holds the mean over training seeds and the half-width of Student's 95 % interval. Only finished
+runs are in the table, and only with results of their own model and data set; a list below it names
+the others with their state. ``--record FILE`` adds the runs to a CSV file; ``--recorded FILE``
+prints the table of such a file and needs no store.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from vaegan.evaluation.metrics import HEADLINES, OVERVIEW_KEYS
 
 SEED, DATASET = "train.seed", "prepare.dataset"
 LEVEL = 0.95
+FEW = 3  # rows, up to which the table has a line per metric
 FINISHED = "FINISHED"
 RECORDED = Path("docs/experiments.csv")
 HINT = f". Recorded ones: python -m pipeline compare --recorded {RECORDED}"
@@ -225,6 +226,17 @@ def table(experiments: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def upright(printed: str) -> str:
+    """Turns a Markdown table: a row per metric, so that a few experiments fit into a terminal."""
+    head, _, *rows = (
+        [cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines()
+    )
+    columns = [[*entries] for entries in zip(head, *rows, strict=True)]
+    columns.insert(1, ["---"] * len(columns[0]))
+    widths = [max(map(len, cells)) for cells in zip(*columns, strict=True)]
+    return "\n".join("| " + " | ".join(map(str.ljust, cells, widths)) + " |" for cells in columns)
+
+
 def in_order(experiments: pd.DataFrame) -> pd.DataFrame:
     """Sorts rows: the default, presets, other changes; and columns: those of the table first."""
     rank = experiments["name"].map(lambda name: 2 if "=" in name else int(name != "default"))
@@ -304,7 +316,9 @@ def main(argv: list[str] | None = None) -> int:
             experiments = summarize_runs(runs, default)
         if options.record:
             record(experiments, options.record)
-        print(table(experiments))
+        printed = table(experiments)
+        few = experiments["name"].nunique() <= FEW
+        print(upright(printed) if few else printed)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 1

@@ -199,6 +199,18 @@ def test_seeds_of_one_set_of_parameters_share_a_row_and_the_default_comes_first(
     assert {line.count("|") for line in lines} == {len(COLUMNS) + 3}
 
 
+def test_a_few_experiments_are_shown_with_a_line_per_metric_that_fits_a_terminal():
+    experiments = rows(("default", 0, 0.1), ("default", 1, 0.3), ("cycle", 0, 0.6))
+    wide, lines = table(experiments), compare.upright(table(experiments)).splitlines()
+    assert len(lines) == len(COLUMNS) + 3
+    assert len({len(line) for line in lines}) == 1
+    assert len(lines[0]) <= 100
+    turned = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    before = [[cell.strip() for cell in line.split("|")[1:-1]] for line in wide.splitlines()]
+    del turned[1], before[1]
+    assert [list(cells) for cells in zip(*turned, strict=True)] == before
+
+
 def test_a_metric_that_no_run_has_is_an_empty_column():
     line = table(rows(("default", 0, 0.1)).drop(columns="latent/kl")).splitlines()[2]
     assert line.endswith("| 0.1000 |  |")
@@ -261,7 +273,10 @@ def test_runs_of_a_store_are_compared_outside_of_any_git_repository(
         client.set_terminated(run.info.run_id, status)
     assert compare.main(["--record", "runs.csv"]) == 0
     printed, others = capsys.readouterr().out.split("\nnot in the table:\n")
-    assert printed.splitlines()[2].startswith("| default | 2 | 0.3000 ± ")
+    lines = [line.split() for line in printed.splitlines()]
+    assert lines[0] == ["|", "what", "was", "changed", "|", "default", "|"]
+    assert lines[2] == ["|", "seeds", "|", "2", "|"]
+    assert lines[3][:6] == ["|", "leakage,", "means", "↓", "|", "0.3000"]
     assert others.startswith("- default, seed 2 (run ")
     assert others.endswith("): FAILED\n")
     assert sorted(recorded(Path("runs.csv"))) == ["leakage/mean", "name", "seed"]
