@@ -27,7 +27,19 @@ def empty_store(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def workspace(tmp_path, monkeypatch, bars, model_config):
+def _quick_stores(monkeypatch, empty_store):
+    """A fresh store of this process is a copy of one that MLflow has set up."""
+
+    def copy(engine) -> None:
+        path = Path(engine.url.database)
+        assert path.stat().st_size == 0
+        path.write_bytes(empty_store.read_bytes())
+
+    monkeypatch.setattr("mlflow.store.db.utils._initialize_tables", copy)
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch, bars, model_config, _quick_stores):
     """A folder with a prepared data set and a model, and a tracking store of its own."""
     monkeypatch.chdir(tmp_path)
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
