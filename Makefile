@@ -63,6 +63,7 @@ compare: setup  ## table of experiments by what was changed: mean and 95 % inter
 
 experiments: setup  ## DVC's table of experiments: changed parameters and the main metrics
 	@drop=$$(python -m pipeline compare --drop-pattern) && dvc exp show --only-changed --hide-failed --no-pager --drop "$$drop"
+	@dvc queue status | sed -n 's/^\(.*Failed.*\)$$/left out: \1/p'
 	@echo "the row workspace shows $$(python -m pipeline results --origin)"
 
 champion: setup  ## list the registered versions: which one is champion, and why

@@ -101,6 +101,15 @@ def test_another_environments_python_is_told_in_a_line(environment):
     assert ".venv/bin/dvc" in line
 
 
+def test_dvcs_table_names_failed_experiments_without_the_numbers_of_their_commit():
+    shown = subprocess.run(
+        ["make", "--dry-run", "experiments"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert "dvc exp show --only-changed --hide-failed " in shown
+    assert "dvc queue status" in shown
+    assert "pipeline results --origin" in shown
+
+
 def test_the_seeds_are_trained_by_commands_that_fail_by_themselves():
     """A queue keeps failed and lost tasks of other experiments; nobody has to wait for those."""
     shown = subprocess.run(

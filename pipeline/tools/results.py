@@ -71,6 +71,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         results = read_json(METRICS)
+        if not isinstance(results, dict):
+            raise ValueError(f"{METRICS} is not a table of metrics")
         if options.origin:
             print(f"{METRICS}: {origin(results)}")
             return 0

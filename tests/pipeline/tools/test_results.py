@@ -63,3 +63,6 @@ def test_without_metrics_or_with_others_a_line_says_so(workspace, capsys):
     METRICS.write_text("{")
     assert results.main([]) == 1
     assert "error: reports/metrics.json is not JSON" in capsys.readouterr().err
+    METRICS.write_text("[]")
+    assert results.main([]) == 1
+    assert "error: reports/metrics.json is not a table of metrics" in capsys.readouterr().err

@@ -449,7 +449,9 @@ def changed(params):
 def test_without_git_a_run_is_tracked_all_the_same(told, workspace, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(workspace.parent))
     assert "git.commit" not in provenance().tags
-    assert told.train()
+    tags = mlflow.get_run(told.train()).data.tags
+    version = registry.version_of(weights_digest(MODEL))
+    assert "not a git repository" in tags["git.failure"] == version.tags["git.failure"]
 
 
 def test_processes_that_set_up_a_fresh_store_at_once_all_succeed(workspace):
