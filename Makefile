@@ -11,8 +11,8 @@ INSTALL := index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config ge
 	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-team repro refetch test check format ui track preset seeds compare experiments champion \
-	reproduce screenshots bench frontier docs lock clean
+.PHONY: help setup setup-dev setup-team repro refetch test check format ui track results preset seeds compare \
+	experiments champion reproduce screenshots bench frontier docs lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -48,22 +48,25 @@ ui: setup  ## serve MLflow's page at http://127.0.0.1:5000
 track: setup  ## send what lies on disk to the tracking store, whatever it lacks
 	python -m pipeline track
 
+results: setup  ## print the headline metrics of the model on disk, one per line
+	@python -m pipeline results
+
 preset: setup  ## run a preset as an experiment: make preset NAME=cycle
 	@test -n "$(NAME)" || { echo "error: make preset NAME=..., one of:"; python -m pipeline preset; exit 1; }
 	changes=$$(python -m pipeline preset $(NAME)) && dvc exp run --temp --name $(NAME) $$changes
 
 seeds: repro  ## train the default under two more seeds, then compare
-	dvc exp run --queue -S 'train.seed=1,2'
-	dvc queue start
-	while dvc queue status | grep -Eq 'Queued|Running'; do sleep 5; done
-	@! dvc queue status | grep Failed || { echo "error: dvc queue logs NAME says why"; exit 1; }
+	dvc exp run --temp -S train.seed=1
+	dvc exp run --temp -S train.seed=2
 	python -m pipeline compare
 
 compare: setup  ## table of experiments by what was changed: mean and 95 % interval over seeds
 	@python -m pipeline compare
 
 experiments: setup  ## DVC's table of experiments: changed parameters and the main metrics
-	@drop=$$(python -m pipeline compare --drop-pattern) && dvc exp show --only-changed --no-pager --drop "$$drop"
+	@drop=$$(python -m pipeline compare --drop-pattern) && dvc exp show --only-changed --hide-failed --no-pager --drop "$$drop"
+	@dvc queue status | sed -n 's/^\(.*Failed.*\)$$/left out: \1/p'
+	@echo "the row workspace shows $$(python -m pipeline results --origin)"
 
 champion: setup  ## list the registered versions: which one is champion, and why
 	@python -m pipeline champion
@@ -94,14 +97,12 @@ lock: $(BIN)/uv  ## pin the newest versions of all dependencies, with hashes
 clean:  ## remove the environment
 	rm -rf .venv
 
-$(BIN)/uv: requirements/bootstrap.txt
+$(BIN)/uv: requirements/bootstrap.txt requirements/environment.pth
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1), Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.txt
-	@# Nothing that runs in this environment sends telemetry, mlflow ui started by hand included.
-	@printf 'import os; os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true"); os.environ.setdefault("DVC_NO_ANALYTICS", "true")\n' \
-		> $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/no_telemetry.pth
+	cp requirements/environment.pth $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 	@touch $@
 
 $(BIN)/.run: $(BIN)/uv requirements/run.txt

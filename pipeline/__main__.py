@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from importlib.util import find_spec
 
 STAGES = {
     "prepare": "write the data set as arrays",
@@ -14,6 +15,7 @@ STAGES = {
 TOOLS = {
     "check": "check params.yaml; --schema prints every key and its bounds",
     "track": "send everything on disk that the tracking store lacks",
+    "results": "print the metrics of the model on disk; --all prints every one",
     "compare": "print runs by what was changed: mean and interval over seeds",
     "champion": "list the registered versions and the champions; --set N promotes one",
     "reproduce": "rerun a registered version from its commit and compare every output",
@@ -22,11 +24,13 @@ TOOLS = {
 MODULES = {
     "check": "pipeline.params",
     "track": "pipeline.tools.track",
+    "results": "pipeline.tools.results",
     "compare": "pipeline.tools.compare",
     "champion": "pipeline.tracking.champion",
     "reproduce": "pipeline.tools.reproduce",
     "preset": "pipeline.tools.presets",
 }
+NEEDED = ("torch", "mlflow", "pydantic", "ruamel")
 
 
 def usage() -> str:
@@ -37,9 +41,25 @@ def usage() -> str:
     return "\n".join(lines)
 
 
+def lacking_packages() -> list[str]:
+    """Packages that every command needs and that this Python does not find."""
+    return [name for name in NEEDED if find_spec(name) is None]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs a command; returns its exit status."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    if lacking := lacking_packages():
+        print(
+            f"error: {sys.executable} is the Python of another environment, without "
+            f"{', '.join(lacking)}: run .venv/bin/dvc, or source .venv/bin/activate first",
+            file=sys.stderr,
+        )
+        return 1
+    if name in STAGES or name == "check":
+        from pipeline.tracking.git import warn_of_shallow_clone
+
+        warn_of_shallow_clone()
     if name in STAGES:
         if rest:
             print(f"error: {name} takes no arguments, got {' '.join(rest)}", file=sys.stderr)

@@ -77,7 +77,7 @@ def _evaluated(summary: dict[str, Any]) -> list[str]:
     verdict = f"{summary['verdict']}: {summary['verdict_reason']}"
     return [
         f"measured on {summary['measured']} of {summary['images']} {summary['split']} images "
-        "(evaluate.test_images caps them); dvc metrics show prints all metrics",
+        "(evaluate.test_images caps them); python -m pipeline results prints the metrics",
         *(f"note: {sentence}" for sentence in summary["left_out"]),
         verdict if summary["verdict"] == "sound" else f"WARNING: {verdict}",
     ]

@@ -21,6 +21,7 @@ from pipeline.artifacts.paths import (
     OUTPUTS,
     PREPARED,
     SWAPS,
+    repository,
 )
 from pipeline.console import Console
 from pipeline.params import Params, load_params
@@ -86,6 +87,11 @@ def run_stage(name: str) -> int:
 
 def execute(name: str, params: Params) -> None:
     """Runs a stage, with a journal and a follower if it is tracked, and prints its summary."""
+    if name == "train" and Path.cwd() != repository():
+        # In a temporary copy of DVC's: its table shows the metrics there beside the running
+        # experiment, and those that came with the commit are another model's.
+        for path in OUTPUTS["evaluate"]:
+            path.unlink(missing_ok=True)
     module = importlib.import_module(f"pipeline.stages.{name}")
     console = Console(name, params.train.steps)
     if STAGES[name].tracked:
@@ -115,7 +121,7 @@ def _execute_tracked(name: str, module: ModuleType, params: Params, console: Con
         follower.wake()
 
     journal = Journal(name, context(settings), follower.open, on_event)
-    with _terminable():
+    with terminable():
         try:
             summary = module.run(*sections.values(), journal)
             journal.keep_model(MODEL, summary["model"])
@@ -127,7 +133,7 @@ def _execute_tracked(name: str, module: ModuleType, params: Params, console: Con
             journal.outputs(summary, digests)
             console.summary(summary)
         except BaseException as error:
-            with _patient():
+            with patient():
                 killed = isinstance(error, KeyboardInterrupt | SystemExit)
                 reason = f"{type(error).__name__}: {error}"[:500]
                 journal.end("KILLED" if killed else "FAILED", reason)
@@ -138,21 +144,25 @@ def _execute_tracked(name: str, module: ModuleType, params: Params, console: Con
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the block by SystemExit."""
+def terminable(*numbers: signal.Signals) -> Iterator[None]:
+    """Signals, SIGTERM by default, end the block by SystemExit; one that is ignored stays so."""
 
-    def terminate(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
+    def terminate(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = {number: signal.getsignal(number) for number in numbers or (signal.SIGTERM,)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
-def _patient() -> Iterator[None]:
+def patient() -> Iterator[None]:
     """A second Ctrl-C or SIGTERM does not interrupt the block."""
     both = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, signal.SIG_IGN) for number in both]

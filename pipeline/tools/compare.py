@@ -1,9 +1,11 @@
 """Tabulates experiments by what was changed in them, as mean and 95 % interval over seeds.
 
-``python -m pipeline compare`` reads the finished runs of the tracking store and prints a Markdown
-table with one row per set of parameters that differ from ``params.yaml``. A cell holds the mean
-over training seeds and the half-width of Student's 95 % interval. ``--record FILE`` adds the runs
-to a CSV file; ``--recorded FILE`` prints the table of such a file and needs no store.
+``python -m pipeline compare`` reads the runs of the tracking store and prints a Markdown table with
+one row per set of parameters that differ from ``params.yaml``, or one column if there are few. A
+cell holds the mean over training seeds and the half-width of Student's 95 % interval. Only finished
+runs are in the table, and only with results of their own model and data set; a list below it names
+the others with their state. ``--record FILE`` adds the runs to a CSV file; ``--recorded FILE``
+prints the table of such a file and needs no store.
 """
 
 import argparse
@@ -11,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,31 +29,38 @@ from vaegan.evaluation.metrics import HEADLINES, OVERVIEW_KEYS
 
 SEED, DATASET = "train.seed", "prepare.dataset"
 LEVEL = 0.95
+FEW = 3  # rows, up to which the table has a line per metric
+FINISHED = "FINISHED"
+RECORDED = Path("docs/experiments.csv")
+HINT = f". Recorded ones: python -m pipeline compare --recorded {RECORDED}"
 COLUMNS = {metric.key: metric.title for metric in HEADLINES}
 
 
-def finished_runs() -> pd.DataFrame:
-    """Finished runs in the tracking store, newest first, as MLflow's table of runs.
+def load_runs() -> pd.DataFrame:
+    """Loads the runs of the tracking store, newest first, as MLflow's table of runs.
+
+    What the store lacks of ended stages is sent to it first, the state of killed ones included.
 
     Raises:
         ValueError: there is no store, or it cannot be read.
     """
     # Importing these takes two seconds; a recorded table does not need them.
     import mlflow
-    from mlflow.exceptions import MlflowException
 
-    from pipeline.tracking.store import address, connect
+    from pipeline.artifacts.paths import repository
+    from pipeline.journal import FOLDER
+    from pipeline.tracking.store import address, connect, store_digest
+    from pipeline.tracking.sync import LOST, sync_all
 
     database = address().removeprefix("sqlite:///")
     if database != address() and not Path(database).exists():  # connecting would create it
-        raise ValueError(f"there is no tracking store {database}; dvc repro creates it")
+        raise ValueError(f"there is no tracking store {database}; dvc repro creates it{HINT}")
     try:
-        return mlflow.search_runs(
-            [connect()],
-            filter_string="attributes.status = 'FINISHED'",
-            order_by=["attributes.start_time DESC"],
-        )
-    except MlflowException as error:
+        experiment = connect()
+        journals, say = repository() / FOLDER, partial(print, file=sys.stderr)
+        sync_all(journals, experiment, store_digest(), say)
+        return mlflow.search_runs([experiment], order_by=["attributes.start_time DESC"])
+    except LOST as error:
         raise ValueError(f"the tracking store cannot be read: {error}") from error
 
 
@@ -61,7 +71,7 @@ def summarize_runs(runs: pd.DataFrame, default: dict[str, Any]) -> pd.DataFrame:
     that were measured by the protocol of its newest run; others are reported and left out.
 
     Args:
-        runs: MLflow's table of runs, newest first.
+        runs: MLflow's table of runs, newest first; those with an :func:`obstacle` do not count.
         default: Parameters by dotted key that changes are relative to.
 
     Returns:
@@ -70,21 +80,17 @@ def summarize_runs(runs: pd.DataFrame, default: dict[str, Any]) -> pd.DataFrame:
     Raises:
         ValueError: no run has results.
     """
-    preset_changes = {
-        name: {key: value for key, value in changes.items() if default.get(key) != value}
-        for name, changes in presets.read_all().items()
-    }
+    preset_changes = _preset_changes(default)
     rows = []
     for run in runs.to_dict("records"):
-        changes = changed_params(run, default)
-        seed = changes.pop(SEED, default[SEED])
-        metrics = _results(run)
-        if isinstance(run.get(f"params.{SEED}"), str) and COLUMNS.keys() & metrics.keys():
+        if (known := _name_and_seed(run, default, preset_changes)) and not obstacle(run):
+            name, seed = known
             protocol = str(run.get("tags.protocol"))
-            name = name_changes(changes, preset_changes)
-            rows.append({"name": name, "seed": seed, "protocol": protocol} | metrics)
+            rows.append({"name": name, "seed": seed, "protocol": protocol} | _results(run))
     if not rows:
-        raise ValueError("the tracking store has no finished run with results; dvc repro makes one")
+        raise ValueError(
+            f"the tracking store has no finished run with results; dvc repro makes one{HINT}"
+        )
     frame = pd.DataFrame(rows).drop_duplicates(["name", "seed"])
     other = frame["protocol"] != frame.groupby("name")["protocol"].transform("first")
     if other.any():
@@ -94,6 +100,65 @@ def summarize_runs(runs: pd.DataFrame, default: dict[str, Any]) -> pd.DataFrame:
             file=sys.stderr,
         )
     return frame[~other].drop(columns="protocol")
+
+
+def list_others(runs: pd.DataFrame, default: dict[str, Any]) -> list[str]:
+    """Describes each run without numbers in the table in a line, unless a newer one has them.
+
+    Args:
+        runs: MLflow's table of runs, newest first.
+        default: Parameters by dotted key that changes are relative to.
+    """
+    preset_changes = _preset_changes(default)
+    lines, measured = [], set()
+    for run in runs.to_dict("records"):
+        known = _name_and_seed(run, default, preset_changes)
+        if known is None or known in measured:
+            continue
+        reason = obstacle(run)
+        if reason is None:
+            measured.add(known)
+        else:
+            name, seed = known
+            lines.append(f"{name}, seed {seed} (run {run.get('tags.mlflow.runName')}): {reason}")
+    return lines
+
+
+def obstacle(run: Mapping[Any, Any]) -> str | None:
+    """Returns why a run's numbers are not shown, None if they are its own and it has finished."""
+    status = run.get("status", FINISHED)
+    if status != FINISHED:
+        reason = run.get("tags.failure")
+        return f"{status}, {' '.join(reason.split())}" if isinstance(reason, str) else str(status)
+    if not COLUMNS.keys() & _results(run).keys():
+        return "finished, but not evaluated"
+    for what, ours, theirs in (
+        ("model", "tags.model.sha256", "tags.model/digest"),
+        ("data set", "params.dataset", "tags.dataset"),
+    ):
+        both = run.get(ours), run.get(theirs)
+        if all(isinstance(text, str) for text in both) and len(set(both)) > 1:
+            return f"its numbers are those of another {what}: {both[1]}, not {both[0]}"
+    return None
+
+
+def _preset_changes(default: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The values in each preset that differ from the default."""
+    return {
+        name: {key: value for key, value in changes.items() if default.get(key) != value}
+        for name, changes in presets.read_all().items()
+    }
+
+
+def _name_and_seed(
+    run: Mapping[Any, Any], default: dict[str, Any], preset_changes: dict[str, dict[str, Any]]
+) -> tuple[str, Any] | None:
+    """The row and the training seed of a run; None if it is not a run of this pipeline."""
+    if not isinstance(run.get(f"params.{SEED}"), str):
+        return None
+    changes = changed_params(run, default)
+    seed = changes.pop(SEED, default[SEED])
+    return name_changes(changes, preset_changes), seed
 
 
 def changed_params(run: Mapping[Any, Any], default: dict[str, Any]) -> dict[str, Any]:
@@ -161,6 +226,17 @@ def table(experiments: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def upright(printed: str) -> str:
+    """Turns a Markdown table: a row per metric, so that a few experiments fit into a terminal."""
+    head, _, *rows = (
+        [cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines()
+    )
+    columns = [[*entries] for entries in zip(head, *rows, strict=True)]
+    columns.insert(1, ["---"] * len(columns[0]))
+    widths = [max(map(len, cells)) for cells in zip(*columns, strict=True)]
+    return "\n".join("| " + " | ".join(map(str.ljust, cells, widths)) + " |" for cells in columns)
+
+
 def in_order(experiments: pd.DataFrame) -> pd.DataFrame:
     """Sorts rows: the default, presets, other changes; and columns: those of the table first."""
     rank = experiments["name"].map(lambda name: 2 if "=" in name else int(name != "default"))
@@ -209,7 +285,12 @@ def recorded(path: Path) -> pd.DataFrame:
 def drop_pattern() -> str:
     """Pattern of columns for ``dvc exp show --drop``: all but the main metrics and parameters."""
     sections = dict.fromkeys(key.partition(".")[0] for key in flat(load_params()))
-    kept = ["Experiment", *map(re.escape, OVERVIEW_KEYS), *(rf"{name}\..*" for name in sections)]
+    kept = [
+        "Experiment",
+        "State",
+        *map(re.escape, OVERVIEW_KEYS),
+        *(rf"{name}\..*" for name in sections),
+    ]
     return f"^(?!({'|'.join(kept)})$).*"
 
 
@@ -222,6 +303,7 @@ def main(argv: list[str] | None = None) -> int:
         "--drop-pattern", action="store_true", help="print what make experiments passes to DVC"
     )
     options = parser.parse_args(argv)
+    status, others = 0, []
     try:
         if options.drop_pattern:
             print(drop_pattern())
@@ -229,14 +311,20 @@ def main(argv: list[str] | None = None) -> int:
         if options.recorded:
             experiments = recorded(options.recorded)
         else:
-            experiments = summarize_runs(finished_runs(), flat(load_params()))
+            default, runs = flat(load_params()), load_runs()
+            others = list_others(runs, default)
+            experiments = summarize_runs(runs, default)
         if options.record:
             record(experiments, options.record)
+        printed = table(experiments)
+        few = experiments["name"].nunique() <= FEW
+        print(upright(printed) if few else printed)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(table(experiments))
-    return 0
+        status = 1
+    if others:
+        print("\n".join(["", "not in the table:", *(f"- {line}" for line in others)]))
+    return status
 
 
 if __name__ == "__main__":

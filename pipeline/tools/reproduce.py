@@ -9,14 +9,18 @@ version cannot be reproduced.
 import argparse
 import hashlib
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
@@ -24,13 +28,16 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.artifacts.files import ArtifactError, sha256, tree_digest
 from pipeline.artifacts.paths import MODEL, OUTPUTS, repository
+from pipeline.run import patient, terminable
+from pipeline.tracking.git import GitError, git, git_line, is_shallow
 from pipeline.tracking.model_run import OUTPUT_PREFIX, PATCH
-from pipeline.tracking.provenance import machine_tags
+from pipeline.tracking.provenance import FAILURE_TAG, machine_tags
 from pipeline.tracking.registry import NAME
 from pipeline.tracking.store import connect
 from vaegan.model.vae import WEIGHTS_FILE
 
 SHOWN = 12  # digits of a digest in the table
+FOLDER_PREFIX = "reproduce-"  # of temporary folders; the number of the process follows
 
 
 class ReproductionError(ValueError):
@@ -126,33 +133,59 @@ def _checked_out(version: ModelVersion) -> Iterator[Path]:
         The project's folder in it: the repository may hold more than the project.
     """
     commit = version.tags.get("git.commit")
+    if reason := version.tags.get(FAILURE_TAG):
+        raise ReproductionError(
+            f"version {version.version} was trained where git did not tell its origin: {reason}"
+        )
     if not commit:
         raise ReproductionError(
             f"version {version.version} names no commit: it was trained outside of a git repository"
         )
     root = repository()
-    prefix = _git(root, "rev-parse", "--show-prefix").stdout.removesuffix("\n")
-    if _git(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
+    prefix = git_line("rev-parse", "--show-prefix", folder=root)
+    _remove_abandoned(root)
+    try:
+        git("cat-file", "-e", f"{commit}^{{commit}}", folder=root)
+    except GitError as error:
+        remedy = "git fetch --unshallow" if is_shallow(root) else "fetch it"
         raise ReproductionError(
             f"version {version.version} was trained from commit {commit}, which this repository "
-            "does not have: fetch it"
-        )
-    with tempfile.TemporaryDirectory(prefix="reproduce-") as name:
-        folder = Path(name) / "repository"
-        added = _git(root, "worktree", "add", "--quiet", "--detach", str(folder), commit)
-        if added.returncode:
-            raise ReproductionError(f"git worktree: {added.stderr.strip()}")
+            f"does not have: {remedy}"
+        ) from error
+    with tempfile.TemporaryDirectory(
+        prefix=f"{FOLDER_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True
+    ) as name:
+        folder = Path(name).resolve() / "repository"
+        project = folder / prefix
         try:
-            project = folder / prefix
+            git("worktree", "add", "--detach", str(folder), commit, folder=root, within=None)
+            _apply_changes(version, folder, prefix)
             if not (project / "dvc.yaml").is_file():
                 raise ReproductionError(f"commit {commit} has no {prefix}dvc.yaml")
-            _apply_changes(version, folder, prefix)
             if (root / "data/raw").is_dir():
                 (project / "data").mkdir(exist_ok=True)
                 (project / "data/raw").symlink_to(root / "data/raw")
             yield project
         finally:
-            _git(root, "worktree", "remove", "--force", str(folder))
+            with patient():
+                _remove_worktree(root, folder)
+
+
+def _remove_worktree(root: Path, folder: Path) -> None:
+    """Removes a worktree, half made ones included, from disk and from git's list."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(GitError):  # git does not know it yet
+        git("worktree", "remove", "--force", "--force", str(folder), folder=root)
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Removes worktrees of earlier reproductions whose process was killed."""
+    for line in git_line("worktree", "list", "--porcelain", folder=root).splitlines():
+        folder = Path(line.removeprefix("worktree "))
+        made = re.fullmatch(rf"{FOLDER_PREFIX}(\d+)-.*", folder.parent.name)
+        if line.startswith("worktree ") and made and not psutil.pid_exists(int(made[1])):
+            _remove_worktree(root, folder)
+            shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 def _apply_changes(version: ModelVersion, folder: Path, prefix: str) -> None:
@@ -178,11 +211,15 @@ def _apply_changes(version: ModelVersion, folder: Path, prefix: str) -> None:
             f"expected {expected}"
         )
     # Paths in a patch are relative to the project, or, in older versions, to git's root.
+    faults = []
     for place in dict.fromkeys((prefix, "")):
-        applied = _git(folder, "apply", "--whitespace=nowarn", f"--directory={place}", file)
-        if not applied.returncode:
+        try:
+            git("apply", "--whitespace=nowarn", f"--directory={place}", file, folder=folder)
+        except GitError as error:
+            faults.append(str(error))
+        else:
             return
-    raise ReproductionError(f"{PATCH} does not apply: {applied.stderr.strip()}")
+    raise ReproductionError(f"{PATCH} does not apply: {faults[0]}")
 
 
 def _run_stages(project: Path) -> None:
@@ -190,21 +227,25 @@ def _run_stages(project: Path) -> None:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
     binaries = Path(sys.executable).parent
     environment = kept | {"PATH": f"{binaries}{os.pathsep}{kept.get('PATH', '')}"}
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache"],
         cwd=project,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
-    if done.returncode:
-        last = "\n".join(done.stdout.splitlines()[-15:])
+    try:
+        output, _ = process.communicate()
+    except BaseException:  # the stage that runs writes into a folder that is removed now
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    if process.returncode:
+        last = "\n".join(output.splitlines()[-15:])
         raise ReproductionError(f"dvc repro failed:\n{last}")
-
-
-def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
 
 
 def table(comparisons: list[Comparison]) -> str:
@@ -232,8 +273,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--version", required=True, help="number of the registered version")
     options = parser.parse_args(argv)
     try:
-        compared = reproduce(options.version)
+        with terminable(signal.SIGTERM, signal.SIGHUP):
+            compared = reproduce(options.version)
         version = MlflowClient().get_model_version(NAME, options.version)
+    except KeyboardInterrupt:
+        print("stopped; the temporary worktree is removed", file=sys.stderr)
+        return 128 + signal.SIGINT
     except (ValueError, MlflowException, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.artifacts.paths import repository
 from pipeline.journal import FOLDER, Context, Journal
 from pipeline.tracking import registry
-from pipeline.tracking.provenance import machine_tags, provenance
+from pipeline.tracking.provenance import FAILURE_TAG, machine_tags, provenance
 from pipeline.tracking.store import connect, store_digest
 from pipeline.tracking.sync import LOST, mark_sent, sync_all, sync_journal
 
@@ -25,6 +25,8 @@ def context(params: dict[str, Any]) -> Context:
         params: The stage's parameters by dotted key.
     """
     tree = provenance()
+    if reason := tree.tags.get(FAILURE_TAG):
+        warn(f"what is trained here cannot be reproduced, its origin is unknown: {reason}")
     lock = {}
     if os.environ.get("DVC_STAGE"):  # by hand, dvc.lock may tell of another model
         lock = registry.dvc_lock_tags(Path("dvc.lock"))

@@ -161,7 +161,6 @@ class ModelRun:
             return
         self._set_tags(_also(name, run.data.tags))
         self._register(event["about"]["model"])
-        self._log_stage_params(event["params"])
         registry.tag_version_of(event["about"]["model"], event["version_tags"])
 
     def _send_report(self, event: Event, doubt: bool) -> None:
@@ -203,6 +202,8 @@ class ModelRun:
             tags = {}
         else:
             registry.tag_version_of(model, tags)
+        if self.stage != FIRST_STAGE:  # not earlier: numbers stand beside what they came from
+            self._log_stage_params(self.begin["params"])
         if (kept / METRICS).is_file():
             self._send_results(run, model, event)
         self._set_tags(tags | {MODEL_TAG: model})

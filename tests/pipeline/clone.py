@@ -54,6 +54,13 @@ class Clone:
             },
         }
 
+    def clone(self, folder: Path) -> "Clone":
+        """A git clone of the whole repository, whose root may lie above the project."""
+        prefix = self.run("git", "rev-parse", "--show-prefix").strip()
+        top = self.run("git", "rev-parse", "--show-toplevel").strip()
+        self.run("git", "clone", "-q", top, str(folder))
+        return Clone(folder / prefix)
+
     def run(self, *command: str, fails: bool = False) -> str:
         """Output and errors of a command that has to succeed, or to fail."""
         done = subprocess.run(
@@ -95,11 +102,16 @@ class Clone:
         return client.search_runs([client.get_experiment_by_name("vaegan").experiment_id])
 
 
-def small_clone(folder: Path) -> Clone:
+def small_clone(repository: Path, project: str = "") -> Clone:
     """A repository with the working tree's files, small parameters and short probes.
 
     Nothing has run in it.
+
+    Args:
+        repository: Root of the git repository.
+        project: The project's folder in it.
     """
+    folder = repository / project
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -118,7 +130,7 @@ def small_clone(folder: Path) -> Clone:
     for full, short in PROBES.items():
         assert full in probes.read_text()
         probes.write_text(probes.read_text().replace(full, short))
-    clone.run("git", "init", "-q")
+    clone.run("git", "init", "-q", str(repository))
     clone.run("git", "add", "-A")
     clone.run("git", "commit", "-qm", "small")
     return clone

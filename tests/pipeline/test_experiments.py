@@ -1,4 +1,7 @@
-"""Experiments through the real DVC, queued, in temporary copies, pushed, pulled and made again."""
+"""Experiments through the real DVC, queued, in temporary copies, pushed, pulled and made again.
+
+The project lies in a subfolder of its git repository here; in ``test_pipeline.py`` it is the root.
+"""
 
 import json
 import shutil
@@ -20,7 +23,8 @@ RATES = (1e-4, 2e-4, 3e-4, 5e-4)
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """A clone in which the pipeline has run once, its results committed."""
-    clone = small_clone(tmp_path_factory.mktemp("experiments") / "a repository")
+    repository = tmp_path_factory.mktemp("experiments") / "a repository"
+    clone = small_clone(repository, "papers/a project")
     assert clone.repro() == set(STAGES)
     clone.run("git", "add", "-A")
     clone.run("git", "commit", "-qm", "results")
@@ -88,6 +92,7 @@ def test_an_experiment_in_a_temporary_copy_is_tracked_in_the_users_store(clone):
 
 def test_experiments_are_compared_in_one_table(clone):
     printed = clone.run("python", "-m", "pipeline", "compare", "--record", "runs.csv")
+    assert "not in the table" not in printed
     table = printed[printed.index("| what was changed") :]
     assert "| default | 1 |" in table
     for rate in RATES:
@@ -132,16 +137,15 @@ def test_a_version_that_is_not_there_is_told(clone, number, message):
     assert f"error: {message}" in printed
 
 
-def test_what_is_pushed_is_pulled_and_nothing_runs(clone):
-    remote, folder = clone.folder.parent / "remote", clone.folder.parent / "pulled"
+def test_what_is_pushed_is_pulled_and_nothing_runs(clone, tmp_path):
+    remote = tmp_path / "remote"
     clone.run("dvc", "remote", "add", "--local", "--default", "store", str(remote))
     clone.run("dvc", "push")
-    clone.run("git", "clone", "-q", str(clone.folder), str(folder))
-    pulled = Clone(folder)
+    pulled = clone.clone(tmp_path / "pulled")
     pulled.run("dvc", "remote", "add", "--local", "--default", "store", str(remote))
     pulled.run("dvc", "pull")
     assert pulled.repro() == set()
-    assert weights_digest(folder / "models") == weights_digest(clone.folder / "models")
+    assert weights_digest(pulled.folder / "models") == weights_digest(clone.folder / "models")
     assert pulled.run("git", "status", "--porcelain") == ""
 
 
@@ -154,16 +158,14 @@ def offline() -> list[str]:
     pytest.skip("no network namespaces here")
 
 
-def test_without_a_network_and_with_linked_outputs_a_clone_gives_the_same_bytes(clone):
+def test_without_a_network_and_with_linked_outputs_a_clone_gives_the_same_bytes(clone, tmp_path):
     """DVC links outputs read-only to its cache here: nothing may be written in place."""
-    folder = clone.folder.parent / "linked"
-    clone.run("git", "clone", "-q", str(clone.folder), str(folder))
-    linked = Clone(folder)
+    linked = clone.clone(tmp_path / "linked")
     linked.run("dvc", "config", "--local", "cache.type", "symlink")
     output = linked.run(*offline(), "dvc", "repro", "--force")
     assert all(f"Running stage '{stage}'" in output for stage in STAGES)
     assert linked.run("git", "status", "--porcelain") == ""  # dvc.lock and reports among them
-    assert any(path.is_symlink() for path in (folder / "codes").rglob("*.npy"))
-    assert json.loads((folder / "reports/metrics.json").read_text())["dataset"] == "digits"
+    assert any(path.is_symlink() for path in (linked.folder / "codes").rglob("*.npy"))
+    assert json.loads((linked.folder / "reports/metrics.json").read_text())["dataset"] == "digits"
     linked.set("visualize.swap_styles", 3)
     assert linked.repro() - {"check"} == {"visualize"}

@@ -13,6 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.__main__ import main as door
 from pipeline.artifacts.codes import CODE_ARRAYS
 from pipeline.artifacts.files import ArtifactError
+from pipeline.artifacts.paths import METRICS
+from pipeline.params import load_params
 from pipeline.run import execute, run_stage
 from pipeline.stages import prepare
 from pipeline.stages.encode import encode_split
@@ -51,6 +53,19 @@ def test_a_stage_gets_its_own_checked_section(stage):
     stage(lambda section: seen.append(section) or {"dataset": "x", "shape": (1,), "images": {}})
     assert run_stage("prepare") == 0
     assert seen[0].dataset == "mnist"
+
+
+@pytest.mark.parametrize("place", ["a temporary copy", "the workspace"])
+def test_an_experiment_in_training_shows_no_metrics_of_another_model(folder, monkeypatch, place):
+    """DVC's table reads them from the folder that the experiment runs in."""
+    root = folder.parent if place == "a temporary copy" else folder
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    monkeypatch.setattr("pipeline.run._execute_tracked", lambda *_: None)
+    for stage in ("encode", "train"):
+        METRICS.parent.mkdir(exist_ok=True)
+        METRICS.touch()
+        execute(stage, load_params())
+        assert METRICS.exists() == (place == "the workspace" or stage == "encode")
 
 
 def test_wrong_parameters_stop_a_stage_before_it_starts(folder, stage, capsys):

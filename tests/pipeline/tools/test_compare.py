@@ -18,6 +18,7 @@ from pipeline.tools.compare import (
     COLUMNS,
     changed_params,
     interval,
+    list_others,
     name_changes,
     parse_like,
     record,
@@ -50,6 +51,7 @@ def mlflow_runs(*changes: dict) -> pd.DataFrame:
     """MLflow's table of runs that have the default's parameters but for some changes."""
     base = {f"params.{key}": str(value) for key, value in DEFAULT.items()}
     base |= {"metrics.leakage/mean": 0.2, "metrics.partner_loss": 9.0, "tags.protocol": "p"}
+    base["status"] = "FINISHED"
     return pd.DataFrame([base | change for change in changes])
 
 
@@ -80,6 +82,45 @@ def test_runs_become_experiments_by_what_differs_from_the_default():
         ["model.dim=3, model.variational=false", 0, 0.2],
     ]
     assert set(found) == {"name", "seed", "leakage/mean"}  # points of the curves are no results
+
+
+OTHERS = [
+    (
+        {"status": "FAILED", "tags.failure": "FloatingPointError: NaN"},
+        "FAILED, FloatingPointError: NaN",
+    ),
+    ({"status": "KILLED", "tags.failure": None}, "KILLED"),
+    ({"status": "RUNNING"}, "RUNNING"),
+    ({"metrics.leakage/mean": np.nan}, "finished, but not evaluated"),
+    (
+        {"tags.model.sha256": "abc", "tags.model/digest": "def"},
+        "its numbers are those of another model: def, not abc",
+    ),
+    (
+        {"params.dataset": "digits", "tags.dataset": "mnist"},
+        "its numbers are those of another data set: mnist, not digits",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "state"), OTHERS)
+def test_a_run_without_numbers_of_its_own_shows_its_state_and_none_of_another(change, state):
+    """Whatever numbers the store has of it."""
+    named = {"params.train.seed": "1", "tags.mlflow.runName": "bold-fox"}
+    runs = mlflow_runs(named | change, {})
+    assert summarize_runs(runs, DEFAULT)["seed"].tolist() == [0]
+    assert list_others(runs, DEFAULT) == [f"default, seed 1 (run bold-fox): {state}"]
+    with pytest.raises(ValueError, match="no finished run with results"):
+        summarize_runs(runs[:1], DEFAULT)
+
+
+def test_a_failed_attempt_is_named_until_a_newer_run_has_finished():
+    failed, finished = {"status": "FAILED"}, {"status": "FINISHED"}
+    assert list_others(mlflow_runs(finished, failed), DEFAULT) == []
+    assert len(list_others(mlflow_runs(failed, finished), DEFAULT)) == 1
+    assert (
+        len(list_others(mlflow_runs(finished, failed | {"params.train.seed": "1"}), DEFAULT)) == 1
+    )
 
 
 def test_of_several_runs_of_one_set_and_seed_the_newest_counts():
@@ -158,6 +199,18 @@ def test_seeds_of_one_set_of_parameters_share_a_row_and_the_default_comes_first(
     assert {line.count("|") for line in lines} == {len(COLUMNS) + 3}
 
 
+def test_a_few_experiments_are_shown_with_a_line_per_metric_that_fits_a_terminal():
+    experiments = rows(("default", 0, 0.1), ("default", 1, 0.3), ("cycle", 0, 0.6))
+    wide, lines = table(experiments), compare.upright(table(experiments)).splitlines()
+    assert len(lines) == len(COLUMNS) + 3
+    assert len({len(line) for line in lines}) == 1
+    assert len(lines[0]) <= 100
+    turned = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    before = [[cell.strip() for cell in line.split("|")[1:-1]] for line in wide.splitlines()]
+    del turned[1], before[1]
+    assert [list(cells) for cells in zip(*turned, strict=True)] == before
+
+
 def test_a_metric_that_no_run_has_is_an_empty_column():
     line = table(rows(("default", 0, 0.1)).drop(columns="latent/kl")).splitlines()[2]
     assert line.endswith("| 0.1000 |  |")
@@ -188,21 +241,27 @@ def outside_git(tmp_path, monkeypatch):
     mlflow.set_tracking_uri(before)
 
 
-def test_without_a_store_or_a_run_with_results_one_line_says_so(outside_git, capsys):
+def test_without_a_store_or_a_run_with_results_one_line_says_so(outside_git, capsys, empty_store):
     assert compare.main([]) == 1
+    hint = "Recorded ones: python -m pipeline compare --recorded docs/experiments.csv"
     assert capsys.readouterr().err == (
-        f"error: there is no tracking store {outside_git / 'mlflow.db'}; dvc repro creates it\n"
+        f"error: there is no tracking store {outside_git / 'mlflow.db'}; dvc repro creates it. "
+        f"{hint}\n"
     )
     assert not (outside_git / "mlflow.db").exists()
+    shutil.copy(empty_store, "mlflow.db")
     MlflowClient().create_run(connect())
     capsys.readouterr()
     assert compare.main([]) == 1
     assert capsys.readouterr().err == (
-        "error: the tracking store has no finished run with results; dvc repro makes one\n"
+        f"error: the tracking store has no finished run with results; dvc repro makes one. {hint}\n"
     )
 
 
-def test_runs_of_a_store_are_compared_outside_of_any_git_repository(outside_git, capsys):
+def test_runs_of_a_store_are_compared_outside_of_any_git_repository(
+    outside_git, capsys, empty_store
+):
+    shutil.copy(empty_store, "mlflow.db")
     experiment, client = connect(), MlflowClient()
     default = flat(load_params())
     for seed, status, value in [(0, "FINISHED", 0.2), (1, "FINISHED", 0.4), (2, "FAILED", 0.9)]:
@@ -213,8 +272,13 @@ def test_runs_of_a_store_are_compared_outside_of_any_git_repository(outside_git,
         client.log_metric(run.info.run_id, "system/memory", 1.0)
         client.set_terminated(run.info.run_id, status)
     assert compare.main(["--record", "runs.csv"]) == 0
-    printed = capsys.readouterr().out
-    assert printed.splitlines()[2].startswith("| default | 2 | 0.3000 ± ")
+    printed, others = capsys.readouterr().out.split("\nnot in the table:\n")
+    lines = [line.split() for line in printed.splitlines()]
+    assert lines[0] == ["|", "what", "was", "changed", "|", "default", "|"]
+    assert lines[2] == ["|", "seeds", "|", "2", "|"]
+    assert lines[3][:6] == ["|", "leakage,", "means", "↓", "|", "0.3000"]
+    assert others.startswith("- default, seed 2 (run ")
+    assert others.endswith("): FAILED\n")
     assert sorted(recorded(Path("runs.csv"))) == ["leakage/mean", "name", "seed"]
     assert compare.main(["--recorded", "runs.csv"]) == 0
     assert capsys.readouterr().out == printed
@@ -241,6 +305,7 @@ def test_what_is_recorded_comes_back_and_a_rerun_takes_its_own_place(tmp_path):
     ("column", "shown"),
     [
         ("Experiment", True),
+        ("State", True),
         ("leakage/mean", True),
         ("train.weights.cycle", True),
         ("visualize.seed", True),

@@ -4,11 +4,18 @@
 """
 
 import hashlib
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
@@ -18,7 +25,7 @@ from pipeline.artifacts.paths import OUTPUTS
 from pipeline.tools import reproduce
 from pipeline.tools.reproduce import Comparison, compare_outputs
 from pipeline.tracking.model_run import OUTPUT_PREFIX, PATCH
-from pipeline.tracking.provenance import provenance
+from pipeline.tracking.provenance import FAILURE_TAG, provenance
 from pipeline.tracking.registry import NAME
 from pipeline.tracking.store import connect
 
@@ -50,7 +57,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch, request):
+def project(tmp_path, monkeypatch, request, empty_store):
     """A committed project, the cwd, in a subfolder of its git repository or where a test says."""
     for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
@@ -65,6 +72,7 @@ def project(tmp_path, monkeypatch, request):
     git(repository, "init", "-q")
     git(repository, "add", "-A")
     git(repository, "commit", "-qm", "project")
+    shutil.copy(empty_store, folder / "mlflow.db")
     monkeypatch.chdir(folder)
     before = mlflow.get_tracking_uri()
     yield folder
@@ -161,6 +169,103 @@ def test_what_cannot_be_reproduced_is_told_in_a_line_and_leaves_no_worktree(proj
     assert reproduce.main(["--version", "1"]) == 2
     assert "changes.patch of version 1 is damaged" in capsys.readouterr().err
     assert "reproduce-" not in git(project, "worktree", "list")
+
+
+def worktrees(project: Path) -> list[str]:
+    listed = git(project, "worktree", "list", "--porcelain").splitlines()
+    return [line for line in listed if "reproduce-" in line]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_stopped_it_leaves_no_worktree_no_folder_and_no_process(
+    project, tmp_path, monkeypatch, number, status
+):
+    train_and_register()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    started = tmp_path / "started"
+    make = MAKE + f"\nimport os, time; open({str(started)!r}, 'w').write(str(os.getpid()))"
+    (project / "make.py").write_text(make + "; time.sleep(60)")
+    git(project, "commit", "-qam", "slow")
+    head = git(project, "rev-parse", "HEAD").strip()
+    MlflowClient().set_model_version_tag(NAME, "1", "git.commit", head)
+
+    def stop() -> None:
+        while not (started.is_file() and started.read_text()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=stop, daemon=True).start()
+    try:
+        left = reproduce.main(["--version", "1"])
+    except SystemExit as stopped:
+        left = stopped.code
+    assert left == status
+    assert worktrees(project) == []
+    assert list((tmp_path / "temporary").iterdir()) == []
+    stage = int(started.read_text())
+    deadline = time.monotonic() + 5  # it was killed, but is not our child
+    while psutil.pid_exists(stage):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_worktree_that_a_killed_reproduction_left_goes_with_the_next(project, tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for process in (ended.pid, os.getpid()):
+        folder = tmp_path / f"reproduce-{process}-abc/repository"
+        git(project, "worktree", "add", "-q", "--detach", str(folder))
+    train_and_register()
+    assert reproduce.main(["--version", "1"]) == 0
+    (line,) = worktrees(project)
+    assert f"reproduce-{os.getpid()}-abc" in line
+    assert not (tmp_path / f"reproduce-{ended.pid}-abc").exists()
+
+
+def test_a_hook_of_the_users_does_not_run_in_the_worktree(project, tmp_path):
+    train_and_register()
+    hook = Path(git(project, "rev-parse", "--git-path", "hooks/post-checkout").strip())
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch '{tmp_path}/ran'\n")
+    hook.chmod(0o755)
+    assert reproduce.main(["--version", "1"]) == 0
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_untracked_file_and_a_project_that_is_not_committed_yet_are_made_again(project, capsys):
+    (project / "extra").mkdir()
+    (project / "extra/neu für.txt").write_text("more\n")
+    git(project, "rm", "-rq", "--cached", ".")
+    (project / "../../README").write_text("the commit has another file\n")
+    git(project, "add", "../../README")
+    git(project, "commit", "-qm", "without the project")
+    train_and_register()
+    shutil.rmtree("extra")
+    assert reproduce.main(["--version", "1"]) == 0
+    assert "3 of 3 recorded outputs agree" in capsys.readouterr().out
+
+
+def test_a_version_whose_origin_git_did_not_tell_is_refused_with_gits_own_reason(project, capsys):
+    train_and_register()
+    MlflowClient().set_model_version_tag(NAME, "1", FAILURE_TAG, "fatal: dubious ownership")
+    assert reproduce.main(["--version", "1"]) == 2
+    assert "fatal: dubious ownership" in capsys.readouterr().err
+
+
+def test_a_commit_that_a_shallow_clone_lacks_is_told_with_the_remedy(
+    project, tmp_path, monkeypatch, capsys
+):
+    train_and_register()
+    first = git(project, "rev-parse", "HEAD").strip()
+    git(project, "commit", "-qm", "second", "--allow-empty")
+    top = git(project, "rev-parse", "--show-toplevel").strip()
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{top}", str(tmp_path / "shallow"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
+    monkeypatch.chdir(tmp_path / "shallow/papers/a project")
+    assert reproduce.main(["--version", "1"]) == 2
+    assert f"from commit {first}" in (said := capsys.readouterr().err)
+    assert "git fetch --unshallow" in said
 
 
 def test_an_output_is_compared_if_a_record_or_a_stage_names_it(tmp_path):

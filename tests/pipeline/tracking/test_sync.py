@@ -316,6 +316,20 @@ def test_a_parameter_that_changed_since_is_tagged_not_lost(told):
     assert "now.encode.batch_size" not in mlflow.get_run(run_id).data.tags
 
 
+def test_a_stage_that_fails_leaves_the_parameters_beside_the_results_as_they_were(told):
+    told.train()
+    run_id = told.stage("evaluate", **{"evaluate.swaps": 200})
+    failed = told.begin("evaluate", **{"evaluate.swaps": 5})
+    failed.end("FAILED", "ValueError: too few")
+    told.sync(failed)
+    run = mlflow.get_run(run_id)
+    assert run.info.status == "FAILED"
+    assert run.data.params["evaluate.swaps"] == "200"
+    assert "now.evaluate.swaps" not in run.data.tags
+    told.stage("evaluate", **{"evaluate.swaps": 7})
+    assert mlflow.get_run(run_id).data.tags["now.evaluate.swaps"] == "7"
+
+
 def test_an_older_journal_of_a_stage_changes_nothing_after_a_newer_one(told):
     told.train()
     older = told.begin("encode", **{"encode.batch_size": 7})
@@ -436,7 +450,9 @@ def changed(params):
 def test_without_git_a_run_is_tracked_all_the_same(told, workspace, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(workspace.parent))
     assert "git.commit" not in provenance().tags
-    assert told.train()
+    tags = mlflow.get_run(told.train()).data.tags
+    version = registry.version_of(weights_digest(MODEL))
+    assert "not a git repository" in tags["git.failure"] == version.tags["git.failure"]
 
 
 def test_processes_that_set_up_a_fresh_store_at_once_all_succeed(workspace):
