@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from pipeline.ambient import clean
+
 STAGES = {
     "prepare": "write the data set as arrays",
     "train": "train the model",
@@ -40,6 +42,9 @@ def usage() -> str:
 def main(argv: list[str] | None = None) -> int:
     """Runs a command; returns its exit status."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    if (name in STAGES or name in TOOLS) and (ignored := clean(name)):
+        honoured = "docs/operations.md lists the variables that are honoured"
+        print(f"note: without effect here: {', '.join(ignored)}; {honoured}", file=sys.stderr)
     if name in STAGES:
         if rest:
             print(f"error: {name} takes no arguments, got {' '.join(rest)}", file=sys.stderr)

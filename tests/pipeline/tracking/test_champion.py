@@ -132,8 +132,9 @@ def test_the_alias_goes_back_by_hand_and_the_list_says_so(register, capsys):
     capsys.readouterr()
     assert champion.main([]) == 0
     first, second = capsys.readouterr().out.splitlines()
-    assert first == "version 2 [candidate] (mnist): champion of mnist, after version 1: " + (
-        "leakage/mean 0.2000"
+    assert first == (
+        "version 2 [candidate, candidate-bars] (mnist): "
+        "champion of mnist, after version 1: leakage/mean 0.2000"
     )
     assert second == "version 1 [champion] (mnist): champion of mnist, set by hand"
     assert champion.main(["--set", "9"]) == 1
