@@ -303,7 +303,9 @@ def list_versions() -> list[ModelVersion]:
         )
         found, token = [*found, *page], page.token or ""
     for version in found:
-        version.aliases = [a for a, number in aliases.items() if str(number) == str(version.version)]
+        version.aliases = [
+            a for a, number in aliases.items() if str(number) == str(version.version)
+        ]
     return found
 
 

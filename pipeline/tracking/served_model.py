@@ -85,6 +85,7 @@ class ServedModel(PythonModel):
                 INVALID_PARAMETER_VALUE, to which the scoring server answers with status 400.
         """
         options = DEFAULTS | check_params(params)
+        check_shape(model_input, self.model.config.image_shape)
         images = _checked(model_input)
         with torch.inference_mode():
             match options["task"]:
@@ -175,6 +176,23 @@ def check_params(params: dict[str, Any] | None) -> dict[str, Any]:
     return given
 
 
+def check_shape(images: Any, shape: tuple[int, ...]) -> None:
+    """Checks type and shape of images, for which MLflow prints them all.
+
+    Raises:
+        MlflowException: they are not float32 (n, C, H, W), n >= 1, for ``shape`` (C, H, W).
+    """
+    expected = f"float32 images (n, {', '.join(map(str, shape))}) with values in [0, 1]"
+    if isinstance(images, list | np.ndarray) and not len(images):
+        raise _refusal(f"got no images, expected one or more: {expected}")
+    if isinstance(images, np.ndarray):
+        if images.shape[1:] != shape:
+            raise _refusal(f"got images of shape {images.shape}, expected {expected}")
+        if images.dtype != np.float32:
+            hint = "; divide bytes by 255" if images.dtype == np.uint8 else ""
+            raise _refusal(f"got images of type {images.dtype}, expected {expected}{hint}")
+
+
 def _typed(name: str, value: Any) -> Any:
     """A parameter's value in the type that its name has."""
     value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
@@ -224,6 +242,7 @@ def _check_before_mlflow() -> None:
         ) -> Any:
             if {param.name for param in params_schema or ()} == ours:
                 params = check_params(params)
+                check_shape(data, tuple(input_schema.inputs[0].shape[1:]))
             return validate(data, params, input_schema, params_schema, *rest, **more)
 
         checked.of_vaegan = wrapped | {ours}  # type: ignore[attr-defined]
@@ -268,9 +287,7 @@ def read_identities(path: Path) -> tuple[list[str], torch.Tensor]:
 
 
 def _checked(images: np.ndarray) -> torch.Tensor:
-    """Copies images into a tensor; MLflow has checked shape and type against the signature."""
-    if not len(images):
-        raise _refusal(f"expected one image or more, got none: shape {images.shape}")
+    """Copies images into a tensor, after a check of their values."""
     if wrong := int((~np.isfinite(images)).sum()):
         raise _refusal(f"pixels must be finite numbers, got {wrong} that are not")
     low, high = float(images.min()), float(images.max())
