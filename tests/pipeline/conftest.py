@@ -1,3 +1,5 @@
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.store.db import utils
 
 from pipeline.artifacts.dataset import Split, read_dataset, write_dataset
 from pipeline.artifacts.paths import CURVES, METRICS, MODEL, repository
@@ -16,6 +19,32 @@ from vaegan.model.vae import DisentanglingVAE, weights_digest
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 GRID = np.zeros((8, 8, 1), np.uint8)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrate_once(tmp_path_factory):
+    """MLflow's migrations of a fresh database take seconds: this process copies the first result.
+
+    Processes that tests start migrate as users' do.
+    """
+    initialize, template = utils._initialize_tables, tmp_path_factory.mktemp("store") / "fresh.db"
+
+    def copy(engine) -> None:
+        fresh = template.exists()
+        if not fresh:
+            initialize(engine)
+        connection = engine.raw_connection()
+        try:
+            with closing(sqlite3.connect(template)) as kept:
+                pair = (kept, connection.driver_connection)
+                source, target = pair if fresh else reversed(pair)
+                source.backup(target)
+        finally:
+            connection.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "_initialize_tables", copy)
+        yield
 
 
 @pytest.fixture
