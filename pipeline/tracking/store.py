@@ -163,17 +163,24 @@ def check() -> None:
         _check_server(uri)
     elif is_database(uri):
         _check_database(uri)
+    elif re.fullmatch(r"[\w.-]+:\d+/?", uri):
+        raise _refusal("has no valid address", f"is http://{uri} meant?")
+    elif uri == "databricks" or scheme in ("databricks", *_plugins()):
+        return
     elif scheme in ("", "file"):
-        hint = "; is http:// missing?" if re.fullmatch(r"[\w.-]+:\d+/?", uri) else ""
         raise _refusal(
             "is a folder, in which MLflow no longer tracks",
-            f"set sqlite:///PATH or the address of a server{hint} (mlflow migrate-filestore "
-            "converts old runs)",
+            "set sqlite:///PATH or the address of a server (mlflow migrate-filestore converts old "
+            "runs)",
         )
-    elif scheme not in ("databricks", *(e.name for e in get_entry_points("mlflow.tracking_store"))):
+    else:
         kinds = ", ".join((*SERVERS, *DATABASE_ENGINES))
-        hint = "" if "://" in uri else "; is http:// missing?"
-        raise _refusal(f"is of the unknown kind {scheme}", f"expected one of {kinds}{hint}")
+        raise _refusal(f"is of the unknown kind {scheme}", f"expected one of {kinds}")
+
+
+def _plugins() -> list[str]:
+    """Schemes of stores that other packages bring along."""
+    return [entry.name for entry in get_entry_points("mlflow.tracking_store")]
 
 
 def _scheme(uri: str) -> str:
@@ -249,7 +256,7 @@ def _check_database(uri: str) -> None:
             url, poolclass=sqlalchemy.pool.NullPool, connect_args=options
         )
     except ModuleNotFoundError as error:
-        remedy = f"install the driver {error.name}, or track on a server{unset}"
+        remedy = f"install it (make setup-team does for PostgreSQL), or track on a server{unset}"
         raise _refusal(f"needs the Python module {error.name}, which is missing", remedy) from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         if isinstance(error, StoreError):
