@@ -49,7 +49,8 @@ ALIAS = "candidate"  # the version trained last; candidate-DATASET: the last one
 DATASET_TAG = "dataset"
 DIGEST_TAG, FILES_TAG = "model.sha256", "files.sha256"
 LOCK_TAG = "dvc.lock.models"
-ADDED_BY_LOADING = re.compile(r"__pycache__|^registered_model_meta$")  # files of a loaded version
+# Files that are written with a version; loading it, and users, may add others.
+WRITTEN = re.compile(r"MLmodel|[\w.-]+\.(py|json|yaml|txt)|code/.+\.py|artifacts/.+")
 TRAIN_STAGE = "train"
 
 # All that served_model.py imports.
@@ -202,7 +203,7 @@ def damage(version: ModelVersion) -> str | None:
     folder = local_folder(version)
     if folder is not None:
         (weights,) = (name for name in files if Path(name).name == WEIGHTS_FILE)
-        if weights_digest((folder / weights).parent) != version.tags[DIGEST_TAG]:
+        if weights_digest((folder / weights).parent) != version.tags.get(DIGEST_TAG):
             return f"{WEIGHTS_FILE} is damaged"
     return None
 
@@ -231,7 +232,7 @@ def _files(version: ModelVersion) -> dict[str, int]:
                     waiting.append(file.path)
                 else:
                     sizes[file.path] = file.file_size or 0
-    return {name: size for name, size in sizes.items() if not ADDED_BY_LOADING.search(name)}
+    return {name: size for name, size in sizes.items() if WRITTEN.fullmatch(name)}
 
 
 def _digest(files: dict[str, int]) -> str:

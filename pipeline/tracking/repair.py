@@ -8,7 +8,6 @@ missing is written again where the store expects it, under the same version and 
 from pathlib import Path
 
 from filelock import FileLock
-from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -37,13 +36,13 @@ def repair(root: Path, experiment: str, say: Say, everything: bool = False) -> N
             that have an alias or the weights in ``models/`` are looked at, and the rest only if
             one of those is damaged.
     """
-    versions = registry.list_versions()
-    if not versions:
+    if not root.is_dir():
         return
     with FileLock(root / ".repair.lock"):
-        damaged = _damaged(versions, everything, say)
+        ours = [v for v in registry.list_versions() if registry.DIGEST_TAG in v.tags]
+        damaged = _damaged(ours, everything, say)
         lost = _restore_versions(damaged, root, say)
-        whole = [version for version in versions if version.version not in lost]
+        whole = [version for version in ours if version.version not in lost]
         for line in registry.restore_candidates(whole):
             say(line)
         if damaged or everything:
@@ -124,5 +123,5 @@ def _restore_runs(root: Path, experiment: str, say: Say) -> None:
 
 
 def _name(version: ModelVersion) -> str:
-    names = MlflowClient().get_model_version(registry.NAME, version.version).aliases
-    return f"version {version.version}" + (f" [{', '.join(names)}]" if names else "")
+    names = ", ".join(sorted(version.aliases))
+    return f"version {version.version}" + (f" [{names}]" if names else "")
