@@ -222,8 +222,11 @@ def _objections(version: ModelVersion) -> list[str]:
     if not set(WORDS) <= known.keys():  # evaluated before versions had these tags: its run has them
         with suppress(MlflowException):  # the run was deleted for good
             known = MlflowClient().get_run(str(version.run_id)).data.tags | known
-    if SCORES_TAG not in version.tags or "verdict" not in known:
+    if SCORES_TAG not in version.tags:
         return ["it was never evaluated"]
+    if "verdict" not in known:
+        decision = version.tags.get(REASON_TAG, "its verdict is unknown")
+        return [] if decision.startswith(ALIAS) else [decision.removeprefix("not champion: ")]
     found = []
     if known["verdict"] != SOUND:
         found.append(f"its verdict is {known['verdict']}")

@@ -196,11 +196,14 @@ def test_what_speaks_against_a_version_of_an_earlier_release_is_read_from_its_ru
     client = MlflowClient()
     for name in champion.WORDS:
         client.delete_model_version_tag("vaegan", "1", name)
-    assert "it was never evaluated" in refused(capsys, "--set", "1")
+    assert "of mnist: the verdict is degenerate." in refused(capsys, "--set", "1")
     run_id = client.get_model_version("vaegan", "1").run_id
     for name, word in {"verdict": "degenerate", "gates": "the verdict is degenerate"}.items():
         client.set_tag(run_id, name, word)
     assert "its verdict is degenerate" in refused(capsys, "--set", "1")
+    client.delete_tag(run_id, "verdict")
+    client.set_model_version_tag("vaegan", "1", "champion", "champion of mnist: leakage/mean 0.2")
+    assert champion.main(["--set", "1"]) == 0
 
 
 def test_a_version_that_cannot_be_loaded_is_not_set_even_by_force(register, capsys):
