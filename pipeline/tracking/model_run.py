@@ -259,7 +259,8 @@ class ModelRun:
         path = self.folder / FILES / METRICS
         digest, results = sha256(path), read_json(path)
         if run.data.tags.get(RESULTS_TAG) == digest:
-            if champion.champion_of(results["dataset"]) is None:  # its alias was deleted
+            # Evaluated again with the same results: the alias may have been deleted since.
+            if self.stage == "evaluate" and champion.champion_of(results["dataset"]) is None:
                 self.say(champion.consider(model, results) or "")
             return
         words = {name: value for name, value in results.items() if isinstance(value, str)}
