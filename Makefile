@@ -11,7 +11,7 @@ INSTALL := index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config ge
 	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro refetch test check format ui track preset seeds compare experiments champion \
+.PHONY: help setup setup-dev setup-team repro refetch test check format ui track preset seeds compare experiments champion \
 	reproduce screenshots bench frontier docs lock clean
 
 help:  ## list these commands
@@ -20,6 +20,8 @@ help:  ## list these commands
 setup: $(BIN)/.run  ## create the environment in .venv from the lock file
 
 setup-dev: $(BIN)/.dev  ## add the development tools
+
+setup-team: $(BIN)/.team  ## add what a team's servers need: PostgreSQL for MLflow, S3 for MLflow and DVC
 
 repro: setup  ## run the pipeline: every stage whose inputs changed
 	dvc repro
@@ -87,6 +89,7 @@ lock: $(BIN)/uv  ## pin the newest versions of all dependencies, with hashes
 	$(LOCK) requirements/bootstrap.in -o requirements/bootstrap.txt
 	$(LOCK) --upgrade requirements/run.in -o requirements/run.txt
 	$(LOCK) --upgrade requirements/dev.in -c requirements/run.txt -o requirements/dev.txt
+	$(LOCK) --upgrade requirements/team.in -c requirements/dev.txt -o requirements/team.txt
 
 clean:  ## remove the environment
 	rm -rf .venv
@@ -102,10 +105,14 @@ $(BIN)/uv: requirements/bootstrap.txt
 	@touch $@
 
 $(BIN)/.run: $(BIN)/uv requirements/run.txt
-	@echo "installing the environment: once, about 5 GB (torch with CUDA), a minute or more"
+	@echo "installing the environment: once, about 6 GB (torch with CUDA), 75 s or more"
 	@$(INSTALL) -r requirements/run.txt
 	@touch $@
 
 $(BIN)/.dev: $(BIN)/.run requirements/dev.txt
 	@$(INSTALL) -r requirements/dev.txt
+	@touch $@
+
+$(BIN)/.team: $(BIN)/.run requirements/team.txt
+	@$(INSTALL) -r requirements/team.txt
 	@touch $@

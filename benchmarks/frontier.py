@@ -3,9 +3,9 @@
 ``python -m benchmarks.frontier`` trains the default under several weights of the divergence and
 fits the class transport to each model under several alignment weights: the two weights that trade
 leakage for something else. Everything is measured on 5,000 held-out training images; test images
-are not used. 45 minutes on two cores; on a CUDA device, if ``train.device`` finds one, three
-minutes with ``--jobs 3``, which trains that many models at a time. Writes ``frontier.csv`` and
-``frontier.png`` to ``benchmarks/latest``.
+are not used. Three quarters of an hour on two cores; on an H100, if ``train.device`` finds one,
+three minutes with ``--jobs 3``, which trains that many models at a time. Writes ``frontier.csv``
+and ``frontier.png`` to ``benchmarks/latest``.
 """
 
 import argparse

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 LATEST = Path(__file__).parent / "latest"  # ignored by git; published by --publish
-SPINNING = {"GOMP_SPINCOUNT": "300000"}  # libgomp's own default; precedes OMP_WAIT_POLICY
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ implementation does so with the first image of each pair, as is usual, ours with
 ratio of pairs ignores this and is the stricter one.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 
 from benchmarks.defaults import make_trainer
-from benchmarks.measure import SPINNING, Result, side_by_side
+from benchmarks.measure import Result, side_by_side
 from pipeline.artifacts.dataset import read_dataset
 from pipeline.params import load_params
 from vaegan.model.codes import Codes, kl_to_standard_normal, reparameterize
@@ -251,8 +250,7 @@ def run() -> list[Result]:
     ours = make_trainer(Trainer)
     command = [sys.executable, "-m", "benchmarks.plain"]
     pipe = subprocess.PIPE
-    environment = os.environ | SPINNING
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, text=True) as child:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as child:
         asked, answers = child.stdin, child.stdout
         assert asked is not None
         assert answers is not None

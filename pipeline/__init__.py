@@ -1,8 +1,8 @@
-"""The wiring: five stages over the library ``vaegan``, tracked by MLflow and run by DVC.
+"""The wiring: six stages over the library ``vaegan``, tracked by MLflow and run by DVC.
 
 Importing it sets environment variables that torch and MLflow read when they are imported: no
-telemetry, no unpickling, no queries to package indexes, figures without a display, how threads
-wait, and cuBLAS's deterministic workspace. A value that the user has set is kept.
+telemetry, no unpickling, no queries to package indexes, figures without a display, and cuBLAS's
+deterministic workspace. A value that the user has set is kept.
 
 Importing it also makes Python collect garbage less often: importing torch and MLflow creates a
 million permanent objects, and scanning them repeatedly takes a fifth of a stage's start-up time.
@@ -10,7 +10,6 @@ million permanent objects, and scanning them repeatedly takes a fifth of a stage
 
 import gc
 import os
-from pathlib import Path
 
 DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -28,24 +27,7 @@ DEFAULTS = {
     "MPLBACKEND": "Agg",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
-CPU_FLAGS = Path("/proc/cpuinfo")  # of Linux; elsewhere OpenMP is not libgomp
-
-
-def wait_policy(flags: str) -> dict[str, str]:
-    """The environment variable that decides how OpenMP threads wait, for a processor's flags.
-
-    libgomp (the OpenMP of torch and scikit-learn) by default spins for milliseconds before a thread
-    sleeps. Spinning threads of two trainings on the same cores delay the threads that they wait
-    for, so waiting threads sleep. With bfloat16 instructions the default is kept: the operations
-    are so short that waking threads slows a single training down. ``python -m benchmarks
-    together`` measures both.
-    """
-    native = "avx512_bf16" in flags or "amx_bf16" in flags
-    return {} if native else {"OMP_WAIT_POLICY": "PASSIVE"}
-
-
-_flags = CPU_FLAGS.read_text() if CPU_FLAGS.exists() else ""
-for _name, _value in (DEFAULTS | wait_policy(_flags)).items():
+for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)
 
 gc.set_threshold(100_000, *gc.get_threshold()[1:])  # Python's default is 700

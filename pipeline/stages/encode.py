@@ -21,18 +21,19 @@ if TYPE_CHECKING:  # no stage computes with the code of these
 def encode_split(
     model: DisentanglingVAE, data: LabelledImages, batch_size: int, device: torch.device
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Posterior mean and standard deviation of both codes of every image, batch by batch.
+    """Encodes images batch by batch: posterior mean and standard deviation of both codes.
 
     Args:
         model: In eval mode, on ``device``.
         data: N images.
         batch_size: Images per pass, and in memory at a time.
-        device: Where to encode.
+        device: Device of ``model``, on which the images are encoded.
 
     Yields:
-        For each B images, in their order, float32 (B, D) per code and moment, and int64 (B,)
-        labels; the names are those of ``artifacts.CODE_ARRAYS``. Deviations of a code that is
-        not variational are 0.
+        One dictionary per batch of B images, in the order of ``data``: float32 (B, D) per code and
+        moment, such as ``specified_mean``, and int64 (B,) ``labels``; the names are those of
+        ``pipeline.artifacts.codes.CODE_ARRAYS``. The standard deviation of a code that is not
+        variational is 0.
     """
     for start in range(0, len(data), batch_size):
         rows = slice(start, start + batch_size)

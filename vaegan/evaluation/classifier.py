@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from vaegan.data import LabelledImages, as_tensor, to_unit_range
 from vaegan.devices import to_channels_last
 from vaegan.rng import derive_seed, torch_rng
+from vaegan.turns import in_turns
 
 WEIGHTS_FILE, DESCRIPTION_FILE = "weights.safetensors", "classifier.json"
 BATCH = 128  # images per training step
@@ -131,7 +132,7 @@ def train_classifier(
     images, labels = as_tensor(data.images, device), as_tensor(data.labels, device)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=MAX_LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, MAX_LR, total_steps=steps)
-    for step in range(steps):
+    for step in in_turns(range(steps)):
         rng = torch_rng(seed, "judge-batch", step, device)
         rows = torch.randint(len(labels), (BATCH,), generator=rng, device=device)
         loss = F.cross_entropy(classifier(_shift(to_unit_range(images[rows]), rng)), labels[rows])

@@ -8,6 +8,7 @@ import numpy as np
 from vaegan.data import stratified_subset
 from vaegan.evaluation.probes import PANEL, Fit, accuracy
 from vaegan.rng import numpy_rng
+from vaegan.turns import in_turns
 
 FOLDS = 5
 
@@ -73,7 +74,7 @@ def leakage(
     selecting = np.zeros(len(train_labels), bool)
     selecting[stratified_subset(train_labels, held_out, numpy_rng(seed, "choose-probe"))] = True
     held_out_accuracy, predicted = {}, {}
-    for name, fit in panel.items():
+    for name, fit in in_turns(panel.items()):
         predict = fit(train_codes[~selecting], train_labels[~selecting], classes, seed)
         held_out_accuracy[name] = accuracy(predict(train_codes[selecting]), train_labels[selecting])
         predicted[name] = predict(test_codes)

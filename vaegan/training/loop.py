@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vaegan.rng import derive_seed
 from vaegan.training.cuda_graph import GraphedStep
+from vaegan.turns import in_turns
 
 
 class TrainingLoop:
@@ -47,7 +48,7 @@ class TrainingLoop:
         self.graphed = GraphedStep(update, self.rng) if device.type == "cuda" else None
 
     def run(self, steps: int) -> tuple[list[str], Tensor]:
-        """Runs a number of steps.
+        """Runs a number of steps; on the CPU in turns with other processes.
 
         Returns:
             The names of the losses, and their values, float32 (steps, names) on the device.
@@ -57,13 +58,14 @@ class TrainingLoop:
                 the last step on another device, where each check would wait for the device.
         """
         history: list[Tensor] = []
-        for _ in range(steps):
+        on_cpu = self.device.type == "cpu"
+        for _ in in_turns(range(steps)) if on_cpu else range(steps):
             losses = self.advance()
             history.append(torch.stack(list(losses.values())))
-            if self.device.type == "cpu":
+            if on_cpu:
                 self._check_finite(list(losses), history[-1], self.step)
         names, values = list(losses), torch.stack(history)
-        if self.device.type != "cpu":
+        if not on_cpu:
             for step, row in enumerate(values.cpu(), start=self.step - steps + 1):
                 self._check_finite(names, row, step)
         return names, values

@@ -1,5 +1,6 @@
 """The numbers in the documents are the recorded ones."""
 
+import contextlib
 import re
 import shutil
 from pathlib import Path
@@ -10,7 +11,8 @@ from pipeline.tools import compare, readme
 from pipeline.tools.compare import COLUMNS, recorded, table
 
 ROOT = Path(__file__).parents[3]
-ROW = re.compile(r"^\|[^|]*\(`([a-z_0-9/]+)`[^|]*\|([^|]*)\|", re.MULTILINE)
+ROW = re.compile(r"^(\|[^|]*\(`([a-z_0-9/]+)`[^|]*\|)([^|]*)\|[^|]*\|[^|]*\|$", re.MULTILINE)
+PRINTED = "| default | 3 | " + " | ".join(["1"] * len(COLUMNS)) + " |"
 SEEDS = 3  # of the default, at least
 
 
@@ -24,8 +26,15 @@ def values() -> dict[str, str]:
     return readme.default_values(table(recorded(readme.RECORDED)))
 
 
+@pytest.fixture(scope="module")
+def known() -> dict[str, str]:
+    with contextlib.chdir(ROOT):
+        return readme.facts()
+
+
 def rows(document: str) -> dict[str, str]:
-    return {metric: value.strip() for metric, value in ROW.findall(Path(document).read_text())}
+    found = ROW.findall(Path(document).read_text())
+    return {metric: value.strip() for _, metric, value in found}
 
 
 def test_the_results_show_the_recorded_table(capsys):
@@ -54,18 +63,56 @@ def test_the_default_was_recorded_under_three_seeds_or_more():
     assert int(line.split("|")[2]) >= SEEDS
 
 
-def test_recorded_numbers_replace_those_in_the_documents_and_nothing_else(tmp_path, monkeypatch):
-    before = {path: path.read_text() for path in readme.DOCUMENTS}
-    (tmp_path / "docs").mkdir()
-    shutil.copy(readme.RECORDED, tmp_path / readme.RECORDED)
+def test_stale_numbers_in_the_documents_are_replaced_and_nothing_else(tmp_path, monkeypatch):
+    before = {path: path.read_text() for path in readme.documents()}
+    for source in (readme.RECORDED, readme.REFERENCES, readme.RESULTS, Path("params.yaml")):
+        (tmp_path / source).parent.mkdir(exist_ok=True)
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, tmp_path / source)
     monkeypatch.chdir(tmp_path)
     for path, text in before.items():
-        stale = ROW.sub(lambda row: row[0].replace(row[2], " stale "), text)
+        stale = ROW.sub(lambda row: f"{row[1]} stale | stale | stale |", text)
         stale = re.sub(r"^\| default \|.*$", "| default | stale |", stale, flags=re.MULTILINE)
-        assert stale.count("stale") >= 6
+        stale = readme.FACT.sub(lambda fact: fact[0].replace(fact["value"], "stale"), stale)
+        if path.name in ("README.md", "results.md"):
+            assert stale.count("stale") >= 20
         path.write_text(stale)
     readme.main()
-    assert {path: path.read_text() for path in readme.DOCUMENTS} == before
+    assert {path: path.read_text() for path in readme.documents()} == before
+
+
+@pytest.mark.parametrize("document", map(str, readme.documents()))
+def test_the_documents_state_what_their_sources_say(document, known):
+    text = Path(document).read_text()
+    assert readme.update(text, table(recorded(readme.RECORDED)), known) == text
+
+
+def test_a_fact_without_a_source_is_refused(known):
+    with pytest.raises(ValueError, match="<!-- default leakage/meen --> names no fact"):
+        readme.update("<!-- default leakage/meen -->0.1<!-- / -->", PRINTED, known)
+
+
+def test_a_fact_may_be_broken_over_lines(known):
+    text = "It is <!-- default\n  leakage/mean -->0.9<!-- / --> now."
+    expected = text.replace("0.9", known["default leakage/mean"])
+    assert readme.update(text, PRINTED, known) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.71, "0.710"), (278.3, "278"), (33.44, "33.4"), (0.014967, "0.0150")]
+)
+def test_a_fact_has_three_significant_digits(value, text):
+    assert readme.three_digits(value) == text
+
+
+@pytest.mark.parametrize("run", ["default", "pairs"])
+def test_the_runs_that_are_said_to_meet_all_targets_do(run):
+    assert run == "default" or f"so does `{run}`" in Path("docs/results.md").read_text()
+    runs = recorded(readme.RECORDED).query("name == @run")
+    for metric, (_, target) in readme.references().items():
+        relation, bound = target.split()
+        mean = runs[metric].mean()
+        assert mean <= float(bound) if relation == "≤" else mean >= float(bound), metric
 
 
 def test_a_record_without_the_default_is_refused():

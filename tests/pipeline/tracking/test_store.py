@@ -208,7 +208,7 @@ def test_an_address_that_cannot_be_used_is_one_line_without_its_password(
 
 
 def test_an_empty_file_is_a_new_store(workspace):
-    Path("mlflow.db").touch()
+    Path("mlflow.db").write_bytes(b"")
     assert store.connect() == "1"
 
 
