@@ -33,6 +33,7 @@ VARIABLE, DATABASE = "MLFLOW_TRACKING_URI", "mlflow.db"
 VIEW_TAG = "mlflow.sharedViewState.first"
 SHOWN_PARAMS = ("dataset", "train.lr", "train.seed")
 ANSWER_WITHIN = 5.0  # seconds in which a store has to answer at all
+LOCKED_FOR = 10.0  # seconds for another program's transaction
 SET_UP_WITHIN = 120.0  # seconds for other processes that set up the same store before
 LONGEST_REASON = 200  # characters
 SERVERS = ("http", "https")
@@ -60,10 +61,9 @@ def connect() -> str:
     quiet()
     root, uri = repository(), address()
     with one_line():
-        check()
-        mlflow.set_tracking_uri(uri)
-        (root / "mlruns").mkdir(exist_ok=True)
-        with FileLock(root / "mlruns" / ".lock", SET_UP_WITHIN):
+        with _sole_user(root):
+            check()
+            mlflow.set_tracking_uri(uri)
             experiment = mlflow.get_experiment_by_name(EXPERIMENT)
             if experiment is None:
                 # Of a database MLflow would take the current folder, perhaps a temporary copy.
@@ -78,6 +78,14 @@ def connect() -> str:
         mlflow.set_experiment(experiment_id=identity)
         _show_first_columns(identity)
     return identity
+
+
+@contextmanager
+def _sole_user(root: Path) -> Iterator[None]:
+    """Waits for other processes: a database that one of them sets up looks like a damaged one."""
+    (root / "mlruns").mkdir(exist_ok=True)
+    with FileLock(root / "mlruns" / ".lock", SET_UP_WITHIN):
+        yield
 
 
 def address() -> str:
@@ -249,7 +257,7 @@ def _check_database(uri: str) -> None:
         if url.get_backend_name() == "sqlite":
             if not _check_file(url.database):
                 return  # MLflow makes it
-            options = {"timeout": ANSWER_WITHIN}
+            options = {"timeout": LOCKED_FOR}
         elif driver in KNOWS_CONNECT_TIMEOUT:
             options = {"connect_timeout": int(ANSWER_WITHIN)}
         engine = sqlalchemy.create_engine(
@@ -375,10 +383,12 @@ def set_aside_moved() -> Path | None:
     path = repository() / DATABASE
     if not is_default() or not path.is_file():
         return None
-    check()
-    # Another spelling of the address: MLflow keeps the file open that has this one.
-    uri = f"sqlite:///{path.parent}/./{path.name}"
-    experiment = MlflowClient(uri).get_experiment_by_name(EXPERIMENT)
+    quiet()
+    with one_line(), _sole_user(repository()):
+        check()
+        # Another spelling of the address: MLflow keeps the file open that has this one.
+        uri = f"sqlite:///{path.parent}/./{path.name}"
+        experiment = MlflowClient(uri).get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return None
     try:
