@@ -4,6 +4,8 @@ import importlib
 import sys
 from importlib.util import find_spec
 
+from pipeline.ambient import clean
+
 STAGES = {
     "prepare": "write the data set as arrays",
     "train": "train the model",
@@ -60,6 +62,9 @@ def main(argv: list[str] | None = None) -> int:
         from pipeline.tracking.git import warn_of_shallow_clone
 
         warn_of_shallow_clone()
+    if (name in STAGES or name in TOOLS) and (ignored := clean(name)):
+        honoured = "docs/operations.md lists the variables that are honoured"
+        print(f"note: without effect here: {', '.join(ignored)}; {honoured}", file=sys.stderr)
     if name in STAGES:
         if rest:
             print(f"error: {name} takes no arguments, got {' '.join(rest)}", file=sys.stderr)

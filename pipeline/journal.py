@@ -36,9 +36,11 @@ from pipeline.artifacts.paths import repository
 
 FOLDER = Path(".journal")  # below the user's repository
 EVENTS, EXAMPLES, FILES = "events.jsonl", "examples.npy", "files"
+CLASS_IMAGES, CLASS_LABELS = "class_images.npy", "class_labels.npy"
 PATCH = "changes.patch"  # in a folder of its own for each process
 MODELS = "models"  # folder of trained models, each under the SHA-256 of its weights
 EXAMPLE_IMAGES = 8
+PER_CLASS, MOST_BYTES = 8, 4_000_000  # training images of each class, and of all together
 STARTS_ALIKE = 2.0  # seconds by which two readings of the start of one process may differ
 
 Event = dict[str, Any]
@@ -110,6 +112,9 @@ class Journal:
                 self.folder = self.root / _new_name(self.stage)
                 with atomic_folder(self.folder) as part:
                     write_array(part / EXAMPLES, dataset.train.images[:EXAMPLE_IMAGES])
+                    rows = _class_rows(dataset.train.labels, dataset.train.images[:1].nbytes)
+                    write_array(part / CLASS_IMAGES, dataset.train.images[rows])
+                    write_array(part / CLASS_LABELS, dataset.train.labels[rows])
             else:
                 reports = (e for e in read_events(self.folder) if e["event"] == "report")
                 self.last_step = max((event["step"] for event in reports), default=0)
@@ -274,10 +279,20 @@ def _new_name(stage: str) -> str:
     return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}-{stage}-{uuid.uuid4().hex[:8]}"
 
 
+def _class_rows(labels: np.ndarray, image_bytes: int) -> np.ndarray:
+    """Rows of the first images of each class: at least one, and more if they are small."""
+    order = np.argsort(labels, kind="stable")
+    _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
+    fit = MOST_BYTES // (len(starts) * image_bytes)
+    rank = np.arange(len(order)) - np.repeat(starts, counts)  # within the class
+    return np.sort(order[rank < min(max(fit, 1), PER_CLASS)])
+
+
 def _describe(dataset: Dataset) -> dict[str, Any]:
-    """Name, source and training arrays of a data set, with their digests."""
+    """Name, source, classes and training arrays of a data set, with their digests."""
     return {
         "name": dataset.name,
+        "class_names": dataset.description["class_names"],
         "url": dataset.description["url"],
         "arrays": dataset.description["splits"]["train"]["arrays"],
     }

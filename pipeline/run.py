@@ -75,12 +75,11 @@ def run_stage(name: str) -> int:
         print("stopped; dvc repro resumes from here", file=sys.stderr)
         return 128 + signal.SIGINT
     except Exception as error:
-        known = isinstance(error, FAULTS) or any(
-            kind.__name__ in FOREIGN for kind in type(error).__mro__
-        )
-        if os.environ.get("VAEGAN_TRACEBACK") or not known:
+        foreign = any(kind.__name__ in FOREIGN for kind in type(error).__mro__)
+        if os.environ.get("VAEGAN_TRACEBACK") or not (foreign or isinstance(error, FAULTS)):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        text = " ".join(str(error).split()) if foreign else str(error)
+        print(f"error: {text}", file=sys.stderr)
         return 1
     return 0
 

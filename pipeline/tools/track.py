@@ -8,8 +8,8 @@ from pipeline.artifacts.files import read_json, sha256, tree_digest
 from pipeline.artifacts.paths import CURVES, FIGURES, METRICS, MODEL, SWAPS, repository
 from pipeline.journal import FILES, FOLDER, Journal, journals, read_events
 from pipeline.tracking.follower import context
-from pipeline.tracking.store import connect, set_aside_moved, store_digest
-from pipeline.tracking.sync import LOST, sync_all
+from pipeline.tracking.store import connect, one_line, set_aside_moved, store_digest
+from pipeline.tracking.sync import sync_all
 from vaegan.model.vae import weights_digest
 
 STAGE = "track"  # of a journal that tells of outputs whose own journals are not here
@@ -26,8 +26,9 @@ def main(argv: list[str]) -> int:
         experiment = connect()
         journal_outputs()
         root = repository() / FOLDER
-        sent = sync_all(root, experiment, store_digest(), everything=True)
-    except (ValueError, *LOST) as error:
+        with one_line():
+            sent = sync_all(root, experiment, store_digest(), everything=True)
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"compared {len(journals(root))} journals with the store: it lacked something of {sent}")

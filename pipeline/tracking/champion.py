@@ -1,13 +1,15 @@
 """Chooses the champion of each data set: the best registered version that passes the gates.
 
 ``python -m pipeline champion`` lists the versions with the decision on each; ``--set N`` moves the
-alias by hand, for instance back to the previous version.
+alias by hand, for instance back to the previous version. A version that missed a gate, or was never
+evaluated, is refused; ``--force`` sets it, and records what spoke against it.
 """
 
 import argparse
 import json
 import math
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,17 +17,24 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.protos.databricks_pb2 import (
+    INVALID_PARAMETER_VALUE,
+    RESOURCE_DOES_NOT_EXIST,
+    ErrorCode,
+)
 
 from pipeline.artifacts.paths import repository
-from pipeline.tracking.registry import NAME, version_of
-from pipeline.tracking.store import StoreError, connect
+from pipeline.tracking import registry
+from pipeline.tracking.registry import DATASET_TAG, NAME, version_of
+from pipeline.tracking.store import connect, one_line, reason
 from vaegan.evaluation.metrics import CHAMPION_METRICS
 
 ALIAS = "champion"  # on the main data set; on others with a suffix, such as champion-digits
 MAIN_DATASET = "mnist"
-SCORES_TAG, REASON_TAG, DATASET_TAG = "judged", "champion", "dataset"
-TEST, PASSED = "test", "passed"
+SCORES_TAG, REASON_TAG, FORCED_TAG = "judged", "champion", "champion.forced"
+WORDS = ("verdict", "gates", "split")  # of the results, that decide on a promotion by hand
+TEST, PASSED, SOUND = "test", "passed", "sound"
+NO_VERSION = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
 # Metrics by which a champion may be chosen; true if lower is better.
 CHOOSABLE = {metric.key: metric.better == "lower" for metric in CHAMPION_METRICS}
 
@@ -65,7 +74,7 @@ class Evaluation:
 
 def alias(dataset: str) -> str:
     """Alias of a data set's champion; each data set has its own."""
-    return ALIAS if dataset == MAIN_DATASET else f"{ALIAS}-{dataset}"
+    return ALIAS if dataset == MAIN_DATASET else f"{ALIAS}-{registry.alias_word(dataset)}"
 
 
 def consider(digest: str, results: dict[str, Any]) -> str | None:
@@ -100,8 +109,9 @@ def consider(digest: str, results: dict[str, Any]) -> str | None:
             decision = f"not champion: {refusal}"
         # The alias comes last, so a champion always has its scores.
         scores = json.dumps({"protocol": evaluation.protocol} | evaluation.scores)
-        client.set_model_version_tag(NAME, mine.version, SCORES_TAG, scores)
-        client.set_model_version_tag(NAME, mine.version, REASON_TAG, decision)
+        words = {name: results[name] for name in WORDS if name in results}
+        for tag, value in (words | {SCORES_TAG: scores, REASON_TAG: decision}).items():
+            client.set_model_version_tag(NAME, mine.version, tag, value)
         if refusal is None:
             client.set_registered_model_alias(NAME, alias(dataset), mine.version)
     return f"version {mine.version}: {decision}"
@@ -150,33 +160,89 @@ def _refusal(
     )
 
 
-def promote(version: str) -> str:
-    """Makes a version champion of its data set by hand; returns a sentence that says so.
+def promote(number: str, force: bool = False) -> tuple[str, str | None]:
+    """Makes a version champion of its data set by hand.
+
+    Args:
+        number: Of the version.
+        force: Whether to promote it against objections, which its tag ``champion.forced`` records.
+
+    Returns:
+        A sentence that says so, and the objections, None if there were none.
 
     Raises:
-        ValueError: there is no such version, or its data set is unknown.
+        ValueError: there is no such version, its data set is unknown, it cannot be loaded, or
+            there are objections.
     """
     client = MlflowClient()
     try:
-        dataset = client.get_model_version(NAME, version).tags[DATASET_TAG]
+        version = client.get_model_version(NAME, number)
     except MlflowException as error:
-        raise ValueError(f"--set: got {version}, expected a version of {NAME}") from error
-    except KeyError as error:
-        raise ValueError(f"version {version} of {NAME} does not say its data set") from error
-    client.set_registered_model_alias(NAME, alias(dataset), version)
-    client.set_model_version_tag(NAME, version, REASON_TAG, f"champion of {dataset}, set by hand")
-    return f"version {version} is now the champion of {dataset}"
+        if error.error_code not in NO_VERSION:
+            raise
+        known = ", ".join(str(version.version) for version in registry.list_versions()[:20])
+        raise ValueError(
+            f"--set: got {number}, expected a version of {NAME}: {known or 'there is none yet'}"
+        ) from error
+    dataset = version.tags.get(DATASET_TAG)
+    if dataset is None:
+        raise ValueError(f"version {number} of {NAME} does not say its data set")
+    try:
+        fault = registry.damage(version)
+        if fault is None:
+            registry.load(f"models:/{NAME}/{number}")
+    except Exception as error:
+        fault = reason(error)
+    if fault is not None:
+        raise ValueError(
+            f"version {number} cannot be loaded ({fault}): python -m pipeline track restores it if "
+            "a copy of its model is on disk"
+        )
+    objections = "; ".join(_objections(version)) or None
+    if objections and not force:
+        raise ValueError(
+            f"version {number} is not made champion of {dataset}: {objections}. "
+            f"python -m pipeline champion --set {number} --force does it all the same"
+        )
+    decision = f"champion of {dataset}, set by hand"
+    if objections:
+        decision += f" with --force, although {objections}"
+        client.set_model_version_tag(NAME, number, FORCED_TAG, objections)
+    elif FORCED_TAG in version.tags:
+        client.delete_model_version_tag(NAME, number, FORCED_TAG)
+    client.set_model_version_tag(NAME, number, REASON_TAG, decision)
+    client.set_registered_model_alias(NAME, alias(dataset), number)
+    said = f"version {number} is now the champion of {dataset}: models:/{NAME}@{alias(dataset)}"
+    return said, objections
+
+
+def _objections(version: ModelVersion) -> list[str]:
+    """Reasons against a version as champion, from its last evaluation."""
+    known = version.tags
+    if not set(WORDS) <= known.keys():  # evaluated before versions had these tags: its run has them
+        with suppress(MlflowException):  # the run was deleted for good
+            known = MlflowClient().get_run(str(version.run_id)).data.tags | known
+    if SCORES_TAG not in version.tags:
+        return ["it was never evaluated"]
+    if "verdict" not in known:
+        decision = version.tags.get(REASON_TAG, "its verdict is unknown")
+        return [] if decision.startswith(ALIAS) else [decision.removeprefix("not champion: ")]
+    found = []
+    if known["verdict"] != SOUND:
+        found.append(f"its verdict is {known['verdict']}")
+    elif known.get("gates", PASSED) != PASSED:
+        found.append(f"it missed a gate: {known['gates']}")
+    if known.get("split", TEST) != TEST:
+        found.append(f"it was evaluated on {known['split']} images")
+    return found
 
 
 def list_versions() -> list[str]:
     """Describes each version in a line: number, aliases, data set, decision; newest first."""
-    client = MlflowClient()
-    versions = client.search_model_versions(f"name = '{NAME}'", order_by=["version_number DESC"])
     lines = []
-    for version in versions:
+    for version in registry.list_versions():
         dataset = version.tags.get(DATASET_TAG, "?")
-        names = client.get_model_version(NAME, version.version).aliases
-        marks = f" [{', '.join(names)}]" if names else ""
+        marks = f" [{', '.join(sorted(version.aliases))}]" if version.aliases else ""
         decision = version.tags.get(REASON_TAG, "not evaluated yet")
         lines.append(f"version {version.version}{marks} ({dataset}): {decision}")
     return lines
@@ -186,13 +252,25 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns 0, or 1 after a message."""
     parser = argparse.ArgumentParser(prog="python -m pipeline champion", description=__doc__)
     parser.add_argument("--set", metavar="VERSION", help="make this version the champion")
+    parser.add_argument(
+        "--force", action="store_true", help="with --set: whatever speaks against it"
+    )
     options = parser.parse_args(argv)
+    if options.force and not options.set:
+        parser.error("--force is for --set VERSION")
     try:
         connect()
-        print(promote(options.set) if options.set else "\n".join(list_versions()))
-    except (ValueError, StoreError, MlflowException) as error:
+        with one_line():
+            if options.set is None:
+                print("\n".join(list_versions()) or "there is no version yet; dvc repro makes one")
+                return 0
+            said, objections = promote(options.set, options.force)
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    if objections:
+        print(f"WARNING: {objections}", file=sys.stderr)
+    print(said)
     return 0
 
 

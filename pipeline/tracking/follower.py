@@ -11,11 +11,10 @@ from pipeline.artifacts.paths import repository
 from pipeline.journal import FOLDER, Context, Journal
 from pipeline.tracking import registry
 from pipeline.tracking.provenance import FAILURE_TAG, machine_tags, provenance
-from pipeline.tracking.store import connect, store_digest
-from pipeline.tracking.sync import LOST, mark_sent, sync_all, sync_journal
+from pipeline.tracking.store import connect, one_line, raised_by_store, reason, store_digest
+from pipeline.tracking.sync import mark_sent, sync_all, sync_journal
 
 RETRY_AFTER = 30.0  # seconds before a store that was found lost is asked again
-SHOWN = 200  # characters of a lost store's message
 
 
 def context(params: dict[str, Any]) -> Context:
@@ -59,10 +58,10 @@ class Follower:
 
         Raises:
             StoreError: the store cannot be used.
-            One of LOST: it does not answer.
         """
         self.experiment = connect()
-        sync_all(repository() / FOLDER, self.experiment, self.store, self.say)
+        with one_line():
+            sync_all(repository() / FOLDER, self.experiment, self.store, self.say)
 
     def start(self, journal: Journal) -> None:
         """Begins to follow a journal that has begun."""
@@ -112,12 +111,13 @@ class Follower:
             return
         try:
             sync_journal(folder, self.experiment, self.say, go_on)
-        except LOST as error:
+        except Exception as error:
+            if not (raised_by_store(error) or isinstance(error, OSError)):
+                self.fault = error  # of ours: raised when the stage has ended
+                return
             if not self.lost:
-                warn(f"the tracking store was lost, the stage goes on: {str(error)[:SHOWN]}")
+                warn(f"the tracking store was lost, the stage goes on: {reason(error)}")
             self.lost = True
-        except Exception as error:  # a fault of ours: raised when the stage has ended
-            self.fault = error
         else:
             if self.lost:
                 warn("the tracking store is back, and has everything")

@@ -31,15 +31,19 @@ from mlflow.entities import (
 from PIL import Image
 
 from pipeline import journal
-from pipeline.artifacts.files import read_array, read_json, sha256, tree_digest
+from pipeline.artifacts.files import ArtifactError, read_array, read_json, sha256, tree_digest
 from pipeline.artifacts.paths import CURVES, FIGURES, METRICS, MODEL, PREPARED
 from pipeline.journal import (
+    CLASS_IMAGES,
+    CLASS_LABELS,
     EXAMPLES,
     FILES,
     MODELS,
     Event,
     is_gone,
+    journals,
     last_begin,
+    read_events,
 )
 from pipeline.tracking import champion, registry
 from pipeline.tracking.provenance import params_digest
@@ -98,34 +102,74 @@ class ModelRun:
         newest = all(value.partition(" ")[0] <= self.folder.name for value in cursors.values())
         return (newest and self._set_status()) or bool(due)
 
+    def restore_files(self) -> int:
+        """Logs again what the run had of this journal and has lost; returns how many files."""
+        run = self._find()
+        if run is None or run.info.lifecycle_stage == LifecycleStage.DELETED:
+            return 0
+        self.run_id = run.info.run_id
+        lost: list[tuple[str, Path]] = []
+        images = 0
+        for event in self.events:
+            if event["event"] == "begin" and event["patch"] and self.stage == FIRST_STAGE:
+                lost.append((PATCH, self.folder / event["patch"]))
+            elif event["event"] == "report" and "image" in event:
+                if (self.folder / event["image"]).is_file() and not self._has_image(event["step"]):
+                    self._send_image(event)
+                    images += 1
+            elif event["event"] == "outputs":
+                for name in event["files"]:
+                    folder = _artifact_folder(Path(name))
+                    target = f"{folder}/{Path(name).name}" if folder else Path(name).name
+                    lost.append((target, self.folder / FILES / name))
+        held = {
+            file.path
+            for folder in {Path(target).parent.as_posix() for target, _ in lost}
+            for file in self.client.list_artifacts(self.run_id, None if folder == "." else folder)
+        }
+        again = {target: path for target, path in lost if target not in held and path.is_file()}
+        for target, path in again.items():
+            folder = Path(target).parent.as_posix()
+            self.client.log_artifact(self.run_id, str(path), None if folder == "." else folder)
+        if self.stage != FIRST_STAGE and registry.weights_on_disk(MODEL) == self._model():
+            self._register(self._model())  # deleted by hand, yet it is the model at work
+        return images + len(again)
+
     def _run(self) -> Run | None:
         """The run of the journal, made if the store has none; None if it was deleted."""
         with FileLock(self.folder.parent / ".runs.lock"):
-            if self.stage == FIRST_STAGE:
-                query = f"tags.`{JOURNAL_TAG}` = '{self.folder.name}'"
-                view = ViewType.ALL
-                tags = {JOURNAL_TAG: self.folder.name, KEY_TAG: self.begin["key"]}
-            else:
-                query = f"tags.`{MODEL_TAG}` = '{self.begin['about']['model']}'"
-                view = ViewType.ACTIVE_ONLY
-                tags = {"mlflow.note.content": RESTORED}
-            order = ["attributes.start_time DESC"]
-            found = self.client.search_runs([self.experiment], query, view, 1, order)
-            if not found:
-                return self._create(tags)
-            (run,) = found
+            run = self._find()
+            if run is None:
+                training = {JOURNAL_TAG: self.folder.name, KEY_TAG: self.begin["key"]}
+                first = self.stage == FIRST_STAGE
+                return self._create(training if first else {"mlflow.note.content": RESTORED})
             if run.info.lifecycle_stage == LifecycleStage.DELETED:
                 self.say(f"run {run.info.run_id} was deleted: {self.folder} is left alone")
                 return None
             return run
+
+    def _find(self) -> Run | None:
+        """The run of the journal, perhaps a deleted one; None if the store has none."""
+        if self.stage == FIRST_STAGE:
+            query, view = f"tags.`{JOURNAL_TAG}` = '{self.folder.name}'", ViewType.ALL
+        else:
+            query, view = f"tags.`{MODEL_TAG}` = '{self._model()}'", ViewType.ACTIVE_ONLY
+        order = ["attributes.start_time DESC"]
+        found = self.client.search_runs([self.experiment], query, view, 1, order)
+        return found[0] if found else None
+
+    def _model(self) -> str:
+        """Digest of the model that a later stage works with."""
+        return self.begin["about"]["model"]
 
     def _create(self, tags: dict[str, str]) -> Run:
         """A run for the model of this journal, with everything that is known from the beginning."""
         begin, dataset = self.begin, self.begin["dataset"]
         params = begin["params"]
         if self.stage != FIRST_STAGE:
-            params = self._description()["about"].get("params", {})
-            tags |= {MODEL_TAG: begin["about"]["model"]} | _digests_on_disk(begin["about"]["model"])
+            copy = model_copy(self.folder.parent, self._model())
+            params = {} if copy is None else read_description(copy)["about"].get("params", {})
+            tags |= {MODEL_TAG: self._model()} | _digests_on_disk(self._model())
         tags |= {
             "dataset": dataset["name"],
             "data.sha256": dataset["arrays"]["images"]["sha256"],
@@ -169,10 +213,13 @@ class ModelRun:
         if doubt and last_step(self.run_id, next(iter(metrics))) >= step:
             return
         if "image" in event and not (doubt and self._has_image(step)):
-            with Image.open(self.folder / event["image"]) as image:
-                self.client.log_image(self.run_id, image, key="samples", step=step)
+            self._send_image(event)
         points = [Metric(name, value, event["time"], step) for name, value in metrics.items()]
         self.client.log_batch(self.run_id, metrics=points)
+
+    def _send_image(self, event: Event) -> None:
+        with Image.open(self.folder / event["image"]) as image:
+            self.client.log_image(self.run_id, image, key="samples", step=event["step"])
 
     def _has_image(self, step: int) -> bool:
         """Whether the run has the sample images of a step; MLflow writes their preview last."""
@@ -211,10 +258,12 @@ class ModelRun:
     def _send_results(self, run: Run, model: str, event: Event) -> None:
         """Numbers as metrics, words as tags; then the model is considered as champion."""
         path = self.folder / FILES / METRICS
-        digest = sha256(path)
+        digest, results = sha256(path), read_json(path)
         if run.data.tags.get(RESULTS_TAG) == digest:
+            # Evaluated again with the same results: the alias may have been deleted since.
+            if self.stage == "evaluate" and champion.champion_of(results["dataset"]) is None:
+                self.say(champion.consider(model, results) or "")
             return
-        results = read_json(path)
         words = {name: value for name, value in results.items() if isinstance(value, str)}
         numbers = {name: value for name, value in results.items() if name not in words}
         self._log_metrics(numbers, event["time"], 0)
@@ -224,13 +273,26 @@ class ModelRun:
 
     def _register(self, model: str, digests: dict[str, str] | None = None, step: int = 0) -> None:
         """Registers the model if no version has its weights."""
-        with FileLock(self.folder.parent / ".versions.lock"):
+        root = self.folder.parent
+        with FileLock(root / ".versions.lock"):
             if registry.version_of(model) is not None:
                 return
-            tags = registered_tags(self.client.get_run(self.run_id)) | (digests or {})
-            examples = torch.from_numpy(np.array(read_array(self.folder / EXAMPLES)))
-            images = to_unit_range(examples).numpy()
-            registry.register(self._model_folder(model), self.run_id, tags, images, step)
+            copy = model_copy(root, model)
+            if copy is None:
+                self.say(f"model {model[:16]}... is not registered: no copy in {root / MODELS}")
+                return
+            run = self.client.get_run(self.run_id)
+            tags = registered_tags(run) | (digests or {})
+            version = registry.register(
+                copy, self.run_id, tags, read_examples(self.folder), step, read_classes(self.folder)
+            )
+        if self.stage != FIRST_STAGE:
+            self.say(f"no version had the weights of this model: it is version {version.version}")
+        for folder in reversed(journals(root) if RESULTS_TAG in run.data.tags else []):
+            kept = folder / FILES / METRICS
+            if kept.is_file() and read_json(kept).get("model/digest") == model:
+                self.say(champion.consider(model, read_json(kept)) or "")
+                break
 
     def _set_status(self) -> bool:
         """Brings the run's status up to that of the journal; returns whether it changed."""
@@ -308,11 +370,43 @@ class ModelRun:
             entries = [RunTag(name, value) for name, value in tags.items()]
             self.client.log_batch(self.run_id, tags=entries)
 
-    def _model_folder(self, model: str) -> Path:
-        return self.folder.parent / MODELS / model
 
-    def _description(self) -> dict[str, Any]:
-        return read_description(self._model_folder(self.begin["about"]["model"]))
+def model_copy(root: Path, model: str) -> Path | None:
+    """A folder that holds a model whole: among the journals' models, else ``models/``.
+
+    Args:
+        root: Folder of the journals.
+        model: Digest of its weights.
+    """
+    for folder in (root / MODELS / model, MODEL):
+        try:
+            if registry.weights_on_disk(folder) == model and read_description(folder):
+                return folder
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def read_examples(folder: Path) -> np.ndarray:
+    """The example images of a journal, float32 (n, C, H, W) in [0, 1]."""
+    return to_unit_range(torch.from_numpy(np.array(read_array(folder / EXAMPLES)))).numpy()
+
+
+def read_classes(folder: Path) -> registry.Classes | None:
+    """The images of each class in a journal; None in one that was written without them."""
+    try:
+        images = torch.from_numpy(np.array(read_array(folder / CLASS_IMAGES)))
+        labels = np.array(read_array(folder / CLASS_LABELS))
+        names = read_events(folder)[0]["dataset"]["class_names"]
+    except (ArtifactError, KeyError):
+        return None
+    return registry.Classes(names, to_unit_range(images).numpy(), labels)
+
+
+def tells_of(folder: Path, model: str) -> bool:
+    """Whether a journal is one of a model."""
+    parts = (event.get(part, {}) for event in read_events(folder) for part in ("about", "summary"))
+    return any(part.get("model") == model for part in parts)
 
 
 def registered_tags(run: Run) -> dict[str, str]:

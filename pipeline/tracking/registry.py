@@ -1,20 +1,33 @@
 """The registered model: wrapping, registering, tags and aliases, loading.
 
-The only caller of MLflow's model registry. A version holds code and weights, no pickle;
-what it does is in ``pipeline/served_model.py``.
+A version holds code and weights, no pickle; what it does is in
+``pipeline/tracking/served_model.py``.
 """
 
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import mlflow
 import numpy as np
+import torch
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.pyfunc import PyFuncModel
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import Schema, TensorSpec
+from mlflow.utils.file_utils import local_file_uri_to_path
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -23,12 +36,21 @@ from pipeline.artifacts.files import ArtifactError
 from pipeline.artifacts.paths import MODEL
 from pipeline.tracking import served_model
 from vaegan.model.config import ModelStructure
-from vaegan.model.vae import read_config, weights_digest
+from vaegan.model.vae import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    DisentanglingVAE,
+    read_config,
+    weights_digest,
+)
 
 NAME = "vaegan"
-ALIAS = "candidate"  # always the newest version
-DIGEST_TAG = "model.sha256"
+ALIAS = "candidate"  # the version trained last; candidate-DATASET: the last one of a data set
+DATASET_TAG = "dataset"
+DIGEST_TAG, FILES_TAG = "model.sha256", "files.sha256"
 LOCK_TAG = "dvc.lock.models"
+# Files that are written with a version; loading it, and users, may add others.
+WRITTEN = re.compile(r"MLmodel|[\w.-]+\.(py|json|yaml|txt)|code/.+\.py|artifacts/.+")
 TRAIN_STAGE = "train"
 
 # All that served_model.py imports.
@@ -48,12 +70,28 @@ answer = model.predict(images, params={{"task": "sample", "seed": 1}})
 
 - `reconstruct` (default): each image drawn again from its own codes.
 - `encode`: mean and standard deviation of both codes of each image, four arrays by name.
-- `swap`: what image `identity_from[i]` shows, in the style of image i. `identity_from` lists one
-  position in the batch per image; left out, each image takes the next one's identity.
+- `swap`: another identity in the style of image i: of the class `identity` (a name or a number, or
+  one per image), or what image `identity_from[i]` shows (one position in the batch per image); with
+  neither, each image takes the next one's identity.
 - `sample`: what image i shows, in a style drawn from the prior N(0, I); `seed` says which.
 
 Loading runs the code that was registered with the weights, so load from a store that you trust.
 """
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Some training images of each class, from which a version knows what a class looks like.
+
+    Attributes:
+        names: By the class's number.
+        images: float32 (n, C, H, W) in [0, 1].
+        labels: int64 (n,).
+    """
+
+    names: list[str]
+    images: np.ndarray
+    labels: np.ndarray
 
 
 def register(
@@ -62,6 +100,7 @@ def register(
     tags: dict[str, str],
     input_example: np.ndarray,
     step: int = 0,
+    classes: Classes | None = None,
 ) -> ModelVersion:
     """Logs a trained model into a run and registers it as the newest version of ``vaegan``.
 
@@ -75,6 +114,7 @@ def register(
         input_example: Some images float32 (n, C, H, W) in [0, 1].
         step: The training step of the weights; the run's metrics of that step are shown
             beside the model.
+        classes: Without it, the version cannot swap to a class, only to an image.
 
     Raises:
         FileNotFoundError, ValueError: the folder does not hold a model.
@@ -91,32 +131,222 @@ def register(
         tags=tags,
         params=run.data.params,
     )
-    # mlflow.pyfunc.log_model is this call without a run_id: it knows the active run alone.
-    info = Model.log(
-        artifact_path=None,
-        flavor=mlflow.pyfunc,
-        model_id=logged.model_id,
-        run_id=run_id,
-        step=step,
-        registered_model_name=NAME,
-        tags=tags,
-        python_model=served_model.__file__,
-        artifacts={"model": str(model_folder)},
-        code_paths=[str(Path(vaegan.__file__).parent)],
-        signature=signature(config),
-        input_example=(input_example, {"task": "reconstruct"}),
-        pip_requirements=requirements(),
-    )
+    with _content(model_folder, input_example, classes) as content:
+        # mlflow.pyfunc.log_model is this call without a run_id: it knows the active run alone.
+        info = Model.log(
+            artifact_path=None,
+            flavor=mlflow.pyfunc,
+            model_id=logged.model_id,
+            run_id=run_id,
+            step=step,
+            registered_model_name=NAME,
+            tags=tags,
+            **content,
+        )
     version = str(info.registered_model_version)
     _describe(client, version, config)
     made = client.get_model_version(NAME, version)
+    client.set_model_version_tag(NAME, version, FILES_TAG, _digest(_files(made)))
     make_candidate(made)
-    return made
+    return client.get_model_version(NAME, version)
+
+
+def restore(
+    version: ModelVersion,
+    model_folder: Path,
+    input_example: np.ndarray | None,
+    classes: Classes | None,
+) -> None:
+    """Writes the files of a version again, where the store expects them.
+
+    Weights are those that were registered; the code around them is today's.
+
+    Args:
+        version: Its number, aliases, tags and run stay.
+        model_folder, input_example, classes: As for :func:`register`.
+
+    Raises:
+        MlflowException: the store has no such logged model any more.
+    """
+    client = MlflowClient()
+    logged = client.get_logged_model(_model_id(version))
+    model = Model(
+        artifact_path=logged.artifact_location,
+        model_uuid=logged.model_id,
+        run_id=version.run_id,
+        model_id=logged.model_id,
+    )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _content(model_folder, input_example, classes) as content,
+    ):
+        path = Path(folder) / "model"
+        mlflow.pyfunc.save_model(path, mlflow_model=model, **content)
+        for cache in path.rglob("__pycache__"):
+            shutil.rmtree(cache)
+        client.log_model_artifacts(logged.model_id, str(path))
+    client.set_model_version_tag(NAME, version.version, FILES_TAG, _digest(_files(version)))
+
+
+def damage(version: ModelVersion) -> str | None:
+    """Finds what a version lacks of the files that were registered; None if it is whole.
+
+    Raises:
+        MlflowException: the store cannot list the files.
+    """
+    files = _files(version)
+    names = {Path(name).name for name in files}
+    if lacking := {"MLmodel", CONFIG_FILE, WEIGHTS_FILE} - names:
+        return "it has no files" if not files else f"{', '.join(sorted(lacking))} missing"
+    if version.tags.get(FILES_TAG, _digest(files)) != _digest(files):
+        return "files are missing or changed"
+    folder = local_folder(version)
+    if folder is not None:
+        (weights,) = (name for name in files if Path(name).name == WEIGHTS_FILE)
+        if weights_digest((folder / weights).parent) != version.tags.get(DIGEST_TAG):
+            return f"{WEIGHTS_FILE} is damaged"
+    return None
+
+
+def local_folder(version: ModelVersion) -> Path | None:
+    """The folder of a version's files; None if they do not lie on this machine."""
+    location = MlflowClient().get_model_version_download_uri(NAME, version.version)
+    if urlparse(location).scheme not in ("", "file"):
+        return None
+    return Path(local_file_uri_to_path(location))
+
+
+def _files(version: ModelVersion) -> dict[str, int]:
+    """The size of each registered file of a version, by its path."""
+    folder = local_folder(version)
+    sizes: dict[str, int] = {}
+    if folder is not None:
+        found = (path for path in folder.rglob("*") if path.is_file())
+        sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}
+    else:
+        location = MlflowClient().get_model_version_download_uri(NAME, version.version)
+        repository, waiting = get_artifact_repository(location), [""]
+        while waiting:
+            for file in repository.list_artifacts(waiting.pop() or None):
+                if file.is_dir:
+                    waiting.append(file.path)
+                else:
+                    sizes[file.path] = file.file_size or 0
+    return {name: size for name, size in sizes.items() if WRITTEN.fullmatch(name)}
+
+
+def _digest(files: dict[str, int]) -> str:
+    listed = "".join(f"{name} {size}\n" for name, size in sorted(files.items()))
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _model_id(version: ModelVersion) -> str:
+    """Id of the logged model that a version was registered from."""
+    return str(version.source).removeprefix("models:/")
+
+
+@contextmanager
+def _content(
+    model_folder: Path, input_example: np.ndarray | None, classes: Classes | None
+) -> Iterator[dict[str, Any]]:
+    """Yields the arguments that say what a version holds; their files exist during the block."""
+    example = None if input_example is None else (input_example, {"task": "reconstruct"})
+    artifacts = {"model": str(model_folder)}
+    with tempfile.TemporaryDirectory() as folder:
+        if classes is not None:
+            path = Path(folder) / f"{served_model.IDENTITIES}.safetensors"
+            codes = class_codes(model_folder, classes)
+            served_model.write_identities(path, classes.names, codes)
+            artifacts[served_model.IDENTITIES] = str(path)
+        yield {
+            "python_model": served_model.__file__,
+            "artifacts": artifacts,
+            "code_paths": [str(Path(vaegan.__file__).parent)],
+            "signature": signature(read_config(model_folder)),
+            "input_example": example,
+            "pip_requirements": requirements(),
+        }
+
+
+def class_codes(model_folder: Path, classes: Classes) -> np.ndarray:
+    """The mean specified code of each class, float32 (K, S); NaN for a class without images."""
+    model = DisentanglingVAE.load(model_folder)
+    with torch.inference_mode():
+        codes = model.encode(torch.from_numpy(classes.images)).specified.mean.numpy()
+    means = np.full((len(classes.names), codes.shape[1]), np.nan, np.float32)
+    for label in np.unique(classes.labels):
+        means[label] = codes[classes.labels == label].mean(axis=0)
+    return means
 
 
 def make_candidate(version: ModelVersion) -> None:
-    """Gives a version the alias ``candidate``, which marks the most recently trained one."""
-    MlflowClient().set_registered_model_alias(NAME, ALIAS, version.version)
+    """Gives a version the aliases that mark the most recently trained one, of its data set too."""
+    client = MlflowClient()
+    client.set_registered_model_alias(NAME, ALIAS, version.version)
+    if dataset := version.tags.get(DATASET_TAG):
+        client.set_registered_model_alias(NAME, candidate_alias(dataset), version.version)
+
+
+def list_versions() -> list[ModelVersion]:
+    """All versions with their aliases, the newest first."""
+    client = MlflowClient()
+    try:
+        aliases = client.get_registered_model(NAME).aliases
+    except MlflowException as error:
+        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            return []
+        raise  # a store that fails to answer does not mean that there are no versions
+    found: list[ModelVersion] = []
+    token: str | None = None
+    while token != "":
+        page = client.search_model_versions(
+            f"name = '{NAME}'", order_by=["version_number DESC"], page_token=token
+        )
+        found, token = [*found, *page], page.token or ""
+    for version in found:
+        version.aliases = [
+            a for a, number in aliases.items() if str(number) == str(version.version)
+        ]
+    return found
+
+
+def restore_candidates(whole: list[ModelVersion]) -> list[str]:
+    """Sets each alias ``candidate`` that is missing, or on a version that cannot be loaded.
+
+    Args:
+        whole: All versions that can be loaded, the newest first.
+
+    Returns:
+        A line for each alias that was set.
+    """
+    client = MlflowClient()
+    held = {name for version in whole for name in version.aliases}
+    newest: dict[str, ModelVersion] = {}
+    for version in whole:
+        dataset = version.tags.get(DATASET_TAG)
+        for name in (ALIAS, *([candidate_alias(dataset)] if dataset else [])):
+            newest.setdefault(name, version)
+    lines = []
+    for name, version in newest.items():
+        if name not in held:
+            client.set_registered_model_alias(NAME, name, version.version)
+            lines.append(f"the alias {name} is set to version {version.version}")
+    return lines
+
+
+def weights_on_disk(folder: Path) -> str | None:
+    """Digest of the weights in a folder; None if there are none."""
+    return weights_digest(folder) if (folder / WEIGHTS_FILE).is_file() else None
+
+
+def candidate_alias(dataset: str) -> str:
+    """Alias of the version that was trained last on a data set."""
+    return f"{ALIAS}-{alias_word(dataset)}"
+
+
+def alias_word(dataset: str) -> str:
+    """A data set's name with the characters that an alias may have."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", dataset)
 
 
 def _describe(client: MlflowClient, version: str, config: ModelStructure) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.journal import Event, is_gone, journals, last_begin, read_events
 from pipeline.tracking.model_run import ModelRun, Say
+from pipeline.tracking.repair import repair
 
 # Raised by a store that is gone, full or locked; requests' exceptions are OSErrors.
 LOST = (MlflowException, SQLAlchemyError, OSError)
@@ -22,6 +23,8 @@ def sync_all(
     root: Path, experiment: str, store: str, say: Say = print, everything: bool = False
 ) -> int:
     """Sends what the store lacks of the journals of processes that have ended, the oldest first.
+
+    What the store lists and has lost from its disk is restored, see ``repair.py``.
 
     Args:
         root: Folder of the journals.
@@ -48,6 +51,7 @@ def sync_all(
             sent += 1
             say(f"sent to the tracking store what it lacked of {folder.name}")
         mark_sent(folder, store)
+    repair(root, experiment, say, everything)
     return sent
 
 

@@ -1,4 +1,5 @@
-import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.store.db import utils
 
 from pipeline.artifacts.dataset import Split, read_dataset, write_dataset
 from pipeline.artifacts.paths import CURVES, METRICS, MODEL, repository
@@ -19,16 +21,34 @@ SHIPPED = Path(__file__).parents[2] / "params.yaml"
 GRID = np.zeros((8, 8, 1), np.uint8)
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory) -> Path:
-    """A database with MLflow's tables, which take MLflow two seconds to create."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+@pytest.fixture(scope="session", autouse=True)
+def _migrate_once(tmp_path_factory):
+    """MLflow's migrations of a fresh database take seconds: this process copies the first result.
+
+    Processes that tests start migrate as users' do.
+    """
+    initialize, template = utils._initialize_tables, tmp_path_factory.mktemp("store") / "fresh.db"
+
+    def copy(engine) -> None:
+        fresh = template.exists()
+        if not fresh:
+            initialize(engine)
+        connection = engine.raw_connection()
+        try:
+            with closing(sqlite3.connect(template)) as kept:
+                pair = (kept, connection.driver_connection)
+                source, target = pair if fresh else reversed(pair)
+                source.backup(target)
+        finally:
+            connection.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "_initialize_tables", copy)
+        yield
 
 
 @pytest.fixture
-def workspace(tmp_path, monkeypatch, bars, model_config, empty_store):
+def workspace(tmp_path, monkeypatch, bars, model_config):
     """A folder with a prepared data set and a model, and a tracking store of its own."""
     monkeypatch.chdir(tmp_path)
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
@@ -38,7 +58,6 @@ def workspace(tmp_path, monkeypatch, bars, model_config, empty_store):
     write_dataset({"train": bars_split, "test": bars_split}, about)
     torch.manual_seed(0)
     DisentanglingVAE(model_config).eval().save(MODEL, {"params": {"train.lr": 0.1}})
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
     before = mlflow.get_tracking_uri()
     yield tmp_path
     mlflow.set_tracking_uri(before)

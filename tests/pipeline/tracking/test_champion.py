@@ -132,12 +132,105 @@ def test_the_alias_goes_back_by_hand_and_the_list_says_so(register, capsys):
     capsys.readouterr()
     assert champion.main([]) == 0
     first, second = capsys.readouterr().out.splitlines()
-    assert first == "version 2 [candidate] (mnist): champion of mnist, after version 1: " + (
-        "leakage/mean 0.2000"
+    assert first == (
+        "version 2 [candidate, candidate-bars] (mnist): "
+        "champion of mnist, after version 1: leakage/mean 0.2000"
     )
     assert second == "version 1 [champion] (mnist): champion of mnist, set by hand"
-    assert champion.main(["--set", "9"]) == 1
-    assert "--set: got 9, expected a version of vaegan" in capsys.readouterr().err
+    for wrong in ("9", "one", "1.5", "-1"):
+        assert champion.main([f"--set={wrong}"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == f"error: --set: got {wrong}, expected a version of vaegan: 2, 1"
+    assert holder() == "1"
+
+
+def refused(capsys, *arguments: str) -> str:
+    """The one line of a command that has to fail."""
+    capsys.readouterr()
+    assert champion.main([*arguments]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def tags_of(number: str) -> dict[str, str]:
+    return MlflowClient().get_model_version("vaegan", number).tags
+
+
+def test_a_version_that_something_speaks_against_is_set_by_force_only_and_that_is_recorded(
+    register, capsys
+):
+    champion.consider(register(0), results(0.3))
+    digest = register(1)
+    assert "error: version 2 is not made champion of mnist: it was never evaluated." in refused(
+        capsys, "--set", "2"
+    )
+    objections = {
+        "its verdict is degenerate": {"verdict": "degenerate"},
+        "its verdict is untrusted": {"verdict": "untrusted"},
+        "it missed a gate: leakage/mean is 0.5000, expected <= 0.4": {"leakage": 0.5},
+        "it was evaluated on validation images": {"split": "validation"},
+    }
+    for objection, changes in objections.items():
+        champion.consider(digest, results(changes.pop("leakage", 0.2), **changes))
+        line = refused(capsys, "--set", "2")
+        assert objection in line
+        assert line.endswith("python -m pipeline champion --set 2 --force does it all the same")
+        assert holder() == "1"
+    champion.consider(digest, results(0.2, verdict="degenerate"))
+    assert champion.main(["--set", "2", "--force"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "WARNING: its verdict is degenerate\n"
+    assert said.out == "version 2 is now the champion of mnist: models:/vaegan@champion\n"
+    assert holder() == "2"
+    assert tags_of("2")["champion.forced"] == "its verdict is degenerate"
+    assert tags_of("2")["champion"].endswith(
+        "set by hand with --force, although its verdict is degenerate"
+    )
+    champion.consider(digest, results(0.2))  # with another protocol of gates it may pass
+    assert champion.main(["--set", "2"]) == 0
+    assert "champion.forced" not in tags_of("2")
+
+
+def test_what_speaks_against_a_version_of_an_earlier_release_is_read_from_its_run(register, capsys):
+    champion.consider(register(0), results(0.2, verdict="degenerate"))
+    client = MlflowClient()
+    for name in champion.WORDS:
+        client.delete_model_version_tag("vaegan", "1", name)
+    assert "of mnist: the verdict is degenerate." in refused(capsys, "--set", "1")
+    run_id = client.get_model_version("vaegan", "1").run_id
+    for name, word in {"verdict": "degenerate", "gates": "the verdict is degenerate"}.items():
+        client.set_tag(run_id, name, word)
+    assert "its verdict is degenerate" in refused(capsys, "--set", "1")
+    client.delete_tag(run_id, "verdict")
+    client.set_model_version_tag("vaegan", "1", "champion", "champion of mnist: leakage/mean 0.2")
+    assert champion.main(["--set", "1"]) == 0
+
+
+def test_a_version_that_cannot_be_loaded_is_not_set_even_by_force(register, capsys):
+    champion.consider(register(0), results(0.3))
+    champion.consider(register(1), results(0.4))
+    version = MlflowClient().get_model_version("vaegan", "2")
+    (weights,) = registry.local_folder(version).rglob("weights.safetensors")
+    weights.unlink()
+    line = refused(capsys, "--set", "2", "--force")
+    assert line.startswith("error: version 2 cannot be loaded (weights.safetensors missing)")
+    assert "python -m pipeline track restores it" in line
+    assert holder() == "1"
+
+
+def test_a_version_of_another_data_set_is_set_for_its_own(register, capsys):
+    champion.consider(register(0), results(0.3))
+    champion.consider(register(1, "my images"), results(0.35, dataset="my images", split="test"))
+    assert champion.main(["--set", "2"]) == 0
+    said = capsys.readouterr().out
+    assert said == "version 2 is now the champion of my images: models:/vaegan@champion-my-images\n"
+    assert holder() == "1"
+
+
+def test_force_alone_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        champion.main(["--force"])
+    assert "--force is for --set VERSION" in capsys.readouterr().err
 
 
 def test_a_model_that_was_never_registered_is_not_considered(register):

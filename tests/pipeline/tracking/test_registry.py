@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -19,8 +20,11 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+import uvicorn
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import scoring_server
+from mlflow.types import DataType, ParamSchema, ParamSpec
 
 from pipeline.artifacts.files import ArtifactError
 from pipeline.tracking import registry, served_model
@@ -79,6 +83,12 @@ def images():
     return noise_and_a_bar(3, seed=0)
 
 
+# Class "ring" has two images, "3" one, and "dot" none.
+CLASSES = registry.Classes(
+    ["ring", "3", "dot"], noise_and_a_bar(3, seed=200), np.array([0, 1, 0], np.int64)
+)
+
+
 @pytest.fixture(scope="module")
 def registered(store, model, images):
     """A model registered into a run that is not active."""
@@ -87,7 +97,8 @@ def registered(store, model, images):
     client = MlflowClient()
     run_id = client.create_run(store.experiment).info.run_id
     client.log_metric(run_id, "loss", 2.5, step=7)
-    version = registry.register(folder, run_id, {"git.commit": "c0ffee"}, images, step=7)
+    tags = {"git.commit": "c0ffee"}
+    version = registry.register(folder, run_id, tags, images, step=7, classes=CLASSES)
     logged = client.get_logged_model(version.source.removeprefix("models:/"))
     files = Path(logged.artifact_location.removeprefix("file://"))
     return SimpleNamespace(
@@ -146,10 +157,32 @@ def test_takes_the_next_images_identity_where_none_is_named(served, model, image
     np.testing.assert_allclose(answer, expected, atol=ATOL)
 
 
-def test_swapping_a_single_image_is_its_reconstruction(served, images):
-    np.testing.assert_allclose(
-        served.predict(images[:1], params={"task": "swap"}), served.predict(images[:1]), atol=ATOL
-    )
+@pytest.mark.parametrize("identity_from", [[], [0]])
+def test_a_swap_of_a_single_image_is_refused_without_a_class(served, images, identity_from):
+    params = {"task": "swap", "identity_from": identity_from}
+    message = "needs a second image, or a class: .* identity, expected one of ring, 3, dot or a num"
+    with pytest.raises(MlflowException, match=message):
+        served.predict(images[:1], params=params)
+
+
+@pytest.mark.parametrize(
+    ("identity", "numbers"),
+    [("ring", [0, 0, 0]), (0, [0, 0, 0]), ("3", [1, 1, 1]), (["ring", 1, "3"], [0, 1, 1])],
+)
+def test_swaps_to_a_class_by_name_or_number(served, model, images, identity, numbers):
+    answer = served.predict(images, params={"task": "swap", "identity": identity})
+    codes = model.encode(tensor(CLASSES.images)).specified.mean.detach()
+    means = torch.stack([codes[[0, 2]].mean(dim=0), codes[1]])
+    styles = model.encode(tensor(images)).unspecified.mean
+    expected = model.decode(means[numbers], styles).detach().numpy()
+    np.testing.assert_allclose(answer, expected, atol=ATOL)
+    assert np.abs(answer - served.predict(images)).max() > 0.01
+
+
+def test_swaps_a_single_image_to_a_class(served, images):
+    alone = served.predict(images[:1], params={"task": "swap", "identity": "ring"})
+    together = served.predict(images, params={"task": "swap", "identity": "ring"})
+    np.testing.assert_allclose(alone, together[:1], atol=1e-5)  # rounding varies with the batch
 
 
 @pytest.mark.parametrize("seed", [None, 0, 5, -1])
@@ -188,14 +221,115 @@ def set_first(images, value):
         ({"task": "swap", "identity_from": [0, 1]}, "each of the 3 images .* got 2: [0, 1]"),
         ({"task": "swap", "identity_from": [0, 1, 3]}, "from 0 to 2 in the batch, got [3]"),
         ({"task": "swap", "identity_from": [0, -1, 2]}, "from 0 to 2 in the batch, got [-1]"),
-        ({"task": "swap", "identity_from": 1}, "must be a 1D array"),
-        ({"task": "sample", "seed": "one"}, "for value `one`"),
+        ({"task": "swap", "identity_from": 1}, "must be a list of positions in the batch, got 1"),
+        ({"task": "swap", "identity_from": [0, 1.5, 2]}, "a list of positions .* got [0, 1.5, 2]"),
+        ({"task": "swap", "identity_from": [0, float("nan"), 2]}, "a list of positions .* nan"),
+        ({"task": "swap", "identity_from": None}, "a list of positions in the batch, got None"),
+        ({"task": "swap", "identity_from": [[0], [1], [2]]}, "a list of positions in the batch"),
+        ({"task": "sample", "seed": "one"}, "seed must be a whole number .* got 'one'"),
+        ({"task": "sample", "seed": 1.5}, "seed must be a whole number .* got 1.5"),
+        ({"task": "sample", "seed": float("nan")}, "seed must be a whole number .* got nan"),
+        ({"task": "sample", "seed": True}, "seed must be a whole number .* got True"),
+        (
+            {"task": "sample", "seed": 2**63},
+            "seed must be a whole number .* got 9223372036854775808",
+        ),
+        ({"tsk": "swap"}, "unknown parameter 'tsk', expected task, identity, identity_from, seed"),
+        ({"task": "sample", "Seed": 1, "n": 2}, "unknown parameter 'Seed', 'n', expected task, "),
+        ({"task": 3}, "task must be one of reconstruct, encode, swap, sample, got 3"),
+        ({"task": None}, "task must be one of reconstruct, encode, swap, sample, got None"),
+        ({"task": ["swap"]}, "task must be one of .*, got ['swap']"),
+        ({"task": "encode", "seed": 4}, "seed is for the task sample, got the task encode"),
+        ({"identity": "ring"}, "identity is for the task swap, got the task reconstruct"),
+        ({"task": "swap", "identity": "square"}, "unknown class 'square', expected one of ring, 3"),
+        ({"task": "swap", "identity": 7}, "unknown class '7', expected one of ring, 3, dot or a n"),
+        ({"task": "swap", "identity": -1}, "unknown class '-1'"),
+        (
+            {"task": "swap", "identity": 0.5},
+            "identity must be a class by name or .* got 0.5",
+        ),
+        (
+            {"task": "swap", "identity": ["ring", "3"]},
+            "one for each of the 3 images, got 2: ring",
+        ),
+        ({"task": "swap", "identity": "dot"}, "class 'dot' has no training image"),
+        (
+            {"task": "swap", "identity": "ring", "identity_from": [1, 2, 0]},
+            "give identity or identity_from, not both",
+        ),
+        ("swap", "params must be an object of names and values, got 'swap'"),
     ],
 )
 def test_refuses_a_wrong_parameter_with_a_sentence(served, images, params, message):
     with pytest.raises(MlflowException, match=message.replace("[", r"\[")) as refusal:
         served.predict(images, params=params)
     assert refusal.value.get_http_status_code() == 400
+    assert "\n" not in refusal.value.message
+
+
+def test_parameters_as_a_client_sends_them_all_are_those_of_the_task(served, images):
+    """A client that fills in every default means nothing by those of other tasks."""
+    every = {"task": "encode", "identity": [], "identity_from": [], "seed": 0}
+    assert set(served.predict(images, params=every)) == set(
+        served.predict(images, params={"task": "encode"})
+    )
+
+
+def test_another_models_parameters_are_left_to_mlflow(served):
+    other = ParamSchema([ParamSpec("tsk", DataType.string, "a")])
+    data = np.zeros((1, 2))
+    kept = mlflow.pyfunc._validate_prediction_input(data, {"tsk": "b", "more": 1}, None, other)
+    assert kept[1] == {"tsk": "b"}
+
+
+@pytest.fixture(scope="module")
+def served_at(served):
+    """Address of MLflow's own scoring server around the model, in a thread of this process."""
+    with pytest.MonkeyPatch.context() as patch, socket.socket() as listening:
+        patch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")  # as init does, for good
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        config = uvicorn.Config(scoring_server.init(served), log_level="error")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/invocations"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"params": {"tsk": "swap"}}, "unknown parameter 'tsk', expected task, identity,"),
+        ({"params": {"task": "nope"}}, "unknown task 'nope', expected one of reconstruct"),
+        ({"params": {"task": "sample", "seed": 0.5}}, "seed must be a whole number"),
+        ({"params": {"task": "swap", "identity": "square"}}, "unknown class 'square'"),
+        ({"params": ["swap"]}, "params must be an object of names and values"),
+        ({"parms": {"task": "swap"}}, "unknown part 'parms' of the request, expected inputs and"),
+        ({"task": "swap"}, "unknown part 'task' of the request, expected inputs and perhaps par"),
+        ({"inputs": []}, "got no images, expected one or more"),
+        (
+            {"inputs": [[[[0.0]]]]},
+            "got images of shape (1, 1, 1, 1), expected float32 images",
+        ),
+        ({"inputs": [[[[float("nan")] * 28] * 28]]}, "pixels must be finite numbers, got 784"),
+        ({"inputs": [[[[2.0] * 28] * 28]]}, "pixels must lie in [0, 1], got values from 2 to 2"),
+    ],
+)
+def test_the_scoring_server_refuses_what_mlflow_would_drop(served_at, images, request_, message):
+    status, answer = post(served_at, {"inputs": images.tolist()} | request_)
+    assert status == 400
+    assert message in answer["message"]
+
+
+@pytest.mark.parametrize("identity", [0, "0", "ring", ["ring"], ["ring", 0, "0"]])
+def test_the_scoring_server_swaps_to_a_class(served_at, served, images, identity):
+    params = {"task": "swap", "identity": identity}
+    status, answer = post(served_at, {"inputs": images.tolist(), "params": params})
+    assert status == 200
+    expected = served.predict(images, params={"task": "swap", "identity": "ring"})
+    np.testing.assert_allclose(answer["predictions"], expected, atol=ATOL)
 
 
 @pytest.mark.parametrize(
@@ -206,16 +340,18 @@ def test_refuses_a_wrong_parameter_with_a_sentence(served, images, params, messa
         (lambda x: set_first(x, -0.25), r"got values from -0.25 to 0.89\d*$"),
         (lambda x: set_first(x, np.nan), "finite numbers, got 1 that are not"),
         (lambda x: set_first(x, np.inf), "finite numbers, got 1 that are not"),
-        (lambda x: x[:0], r"one image or more, got none: shape \(0, 1, 28, 28\)"),
-        (lambda x: x[:, :, :27], r"\(3, 1, 27, 28\) does not match expected shape \(-1, 1, 28, 28"),
-        (lambda x: x[0], r"\(1, 28, 28\) does not match expected shape \(-1, 1, 28, 28\)"),
-        (lambda x: (x * 255).astype(np.uint8), "uint8 does not match expected dtype float32"),
+        (lambda x: x[:0], r"got no images, expected one or more: float32 images \(n, 1, 28, 28\)"),
+        (lambda x: x[:, :, :27], r"shape \(3, 1, 27, 28\), expected float32 images \(n, 1, 28, 28"),
+        (lambda x: x[0], r"shape \(1, 28, 28\), expected float32 images \(n, 1, 28, 28\)"),
+        (lambda x: (x * 255).astype(np.uint8), "type uint8, expected .*; divide bytes by 255"),
+        (lambda x: x.astype(np.float64), "type float64, expected float32 images"),
     ],
 )
 def test_refuses_images_that_are_none_with_a_sentence(served, images, change, message):
     with pytest.raises(MlflowException, match=message) as refusal:
         served.predict(change(images))
     assert refusal.value.get_http_status_code() == 400
+    assert "\n" not in refusal.value.message
 
 
 def test_the_ends_of_the_range_are_in_it(served, images):
@@ -229,6 +365,7 @@ def test_signature_names_shapes_and_every_parameter_with_its_default(registered,
         assert [(spec.type, spec.shape) for spec in schema] == [(np.float32, (-1, *SHAPE))]
     assert {param.name: param.default for param in signature.params} == {
         "task": "reconstruct",
+        "identity": [],
         "identity_from": [],
         "seed": 0,
     }
@@ -343,12 +480,14 @@ def test_newest_version_is_the_candidate_and_is_found_by_its_weights(store, regi
     newest = registry.register(other, run_id, {"dataset": "noise"}, images)
 
     assert int(registered.version.version) < int(again.version) < int(newest.version)
+    assert newest.tags.pop(registry.FILES_TAG)
     assert newest.tags == {"dataset": "noise", registry.DIGEST_TAG: weights_digest(other)}
     assert registry.version_of(digest).version == again.version
     assert registry.version_of(weights_digest(other)).version == newest.version
     assert registry.version_of("0" * 64) is None
-    candidate = MlflowClient().get_model_version_by_alias(registry.NAME, registry.ALIAS)
-    assert candidate.version == newest.version
+    for alias in ("candidate", "candidate-noise"):
+        candidate = MlflowClient().get_model_version_by_alias(registry.NAME, alias)
+        assert candidate.version == newest.version
     np.testing.assert_array_equal(
         registry.load().predict(images),
         registry.load(f"models:/{registry.NAME}/{newest.version}").predict(images),
@@ -367,6 +506,7 @@ def test_tags_the_newest_version_of_a_model_and_leaves_its_other_tags(store, ima
     registry.tag_version_of("0" * 64, {"dvc.lock.models": "3.dir"})
 
     tags = MlflowClient().get_model_version(registry.NAME, second.version).tags
+    assert tags.pop(registry.FILES_TAG)
     both = {"git.commit": "b", registry.DIGEST_TAG: digest}
     assert tags == both | {"dvc.lock.models": "2.dir", "more": "yes"}
     untouched = MlflowClient().get_model_version(registry.NAME, first.version).tags
@@ -528,6 +668,10 @@ def test_mlflows_own_commands_predict_and_serve_it_without_the_repository(
         status, answer = post(f"{url}/invocations", request | {"params": {"task": "nope"}})
         assert status == 400
         assert "unknown task 'nope'" in answer["message"]
+        for mistyped in ({"params": {"tsk": "swap"}}, {"parms": {"task": "swap"}}):
+            status, answer = post(f"{url}/invocations", {"inputs": images.tolist()} | mistyped)
+            assert status == 400
+            assert "unknown pa" in answer["message"]
         status, answer = post(f"{url}/invocations", {"inputs": (images * 255).tolist()})
         assert status == 400
         assert "divide them by 255" in answer["message"]

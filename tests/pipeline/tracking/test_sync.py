@@ -379,7 +379,6 @@ def test_a_reason_that_the_store_does_not_take_does_not_make_the_run_a_success(t
 def test_the_store_is_the_users_also_from_a_temporary_copy(told, workspace, monkeypatch):
     user = workspace / "user"
     user.mkdir()
-    (workspace / "mlflow.db").unlink()
     monkeypatch.setenv("DVC_ROOT", str(user))
     monkeypatch.setenv("DVC_EXP_NAME", "brave-name")
     run_id = told.train()
@@ -456,7 +455,6 @@ def test_without_git_a_run_is_tracked_all_the_same(told, workspace, monkeypatch)
 
 
 def test_processes_that_set_up_a_fresh_store_at_once_all_succeed(workspace):
-    (workspace / "mlflow.db").unlink()
     code = "from pipeline.tracking import store; print(store.connect())"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     started = [
@@ -478,7 +476,6 @@ def test_a_relative_store_lies_in_the_users_repository(workspace, monkeypatch):
 
 def test_the_users_own_tracking_uri_is_taken(told, workspace, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace}/other.db")
-    (workspace / "mlflow.db").unlink()
     told.train()
     assert (workspace / "other.db").is_file()
     assert not (workspace / "mlflow.db").exists()
