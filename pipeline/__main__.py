@@ -58,13 +58,13 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    if (name in STAGES or name in TOOLS) and (ignored := clean(name)):
+        honoured = "docs/operations.md lists the variables that are honoured"
+        print(f"note: without effect here: {', '.join(ignored)}; {honoured}", file=sys.stderr)
     if name in STAGES or name == "check":
         from pipeline.tracking.git import warn_of_shallow_clone
 
         warn_of_shallow_clone()
-    if (name in STAGES or name in TOOLS) and (ignored := clean(name)):
-        honoured = "docs/operations.md lists the variables that are honoured"
-        print(f"note: without effect here: {', '.join(ignored)}; {honoured}", file=sys.stderr)
     if name in STAGES:
         if rest:
             print(f"error: {name} takes no arguments, got {' '.join(rest)}", file=sys.stderr)
