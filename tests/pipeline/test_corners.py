@@ -45,8 +45,8 @@ CORNERS: dict[str, tuple[Any, Any]] = {
     "model.transport.layers": (0, 4),
     "model.transport.hidden": (1, 12),
     "train.seed": SEED,
-    "train.steps": (1, 12),
-    "train.pairs": (2, 200),
+    "train.steps": (1, 6),
+    "train.pairs": (2, 140),  # more than there are images
     "train.lr": RATE,
     "train.discriminator_lr": RATE,
     "train.critic_lr": RATE,
@@ -70,7 +70,7 @@ CORNERS: dict[str, tuple[Any, Any]] = {
     "train.weights.cycle": WEIGHT,
     "train.weights.pair_kernel": WEIGHT,
     "train.transport.images": (100, HUGE),
-    "train.transport.steps": (1, 10),
+    "train.transport.steps": (1, 5),
     "train.transport.batch": (2, 2000),
     "train.transport.lr": RATE,
     "train.transport.alignment": WEIGHT,
@@ -80,7 +80,7 @@ CORNERS: dict[str, tuple[Any, Any]] = {
     "encode.device": DEVICE,
     "encode.threads": THREADS,
     "classifier.seed": SEED,
-    "classifier.steps": (1, 30),
+    "classifier.steps": (1, 12),
     "classifier.device": DEVICE,
     "classifier.threads": THREADS,
     "evaluate.seed": SEED,
@@ -264,7 +264,7 @@ def test_a_training_that_collapses_is_told_as_a_collapse(quick):
     content["prepare"]["dataset"] = "digits"
     content["model"]["base_channels"] = 4
     content["train"] |= {"lr": 1.0, "steps": 60, "pairs": 16, "warmup_steps": 5, "threads": 1}
-    content["train"]["transport"] |= {"steps": 5, "changes": 2, "images_per_change": 8}
+    content["train"]["transport"] |= {"steps": 2, "batch": 64, "changes": 2}
     content["classifier"] |= {"steps": 60, "threads": 1}
     content["evaluate"] |= {"swaps": 200, "threads": 1}
     content["visualize"] |= {"tsne_images": 50, "threads": 1}
