@@ -5,7 +5,7 @@ stage finds the run by the SHA-256 of the model's weights. A store that holds no
 that says so.
 
 A run's tag ``synced.STAGE`` is the cursor: the name of the journal of that stage that was sent
-last, and how many of its events the store has.
+last, and the number of its events that the store has.
 """
 
 import getpass
@@ -416,7 +416,7 @@ def registered_tags(run: Run) -> dict[str, str]:
 
 
 def _digests_on_disk(model: str) -> dict[str, str]:
-    """Tags with the digests of a model's data set, weights and curves, if they lie here."""
+    """Tags with the digests of a model's data set, weights and curves, if they are on disk."""
     if not MODEL.is_dir() or weights_digest(MODEL) != model:
         return {}
     paths = [path for path in (PREPARED, MODEL, CURVES) if path.exists()]
@@ -424,7 +424,7 @@ def _digests_on_disk(model: str) -> dict[str, str]:
 
 
 def _also(name: str | None, tags: dict[str, str]) -> dict[str, str]:
-    """A tag with the experiments that came to this very model, beside the one that trained it."""
+    """A tag with the experiments that gave the same model, beside the one that trained it."""
     also = [other for other in tags.get(ALSO_TAG, "").split(", ") if other]
     if not name or name == tags.get(EXPERIMENT_TAG) or name in also:
         return {}

@@ -1,6 +1,6 @@
 """The registered model: wrapping, registering, tags and aliases, loading.
 
-A version holds code and weights, no pickle; what it does is in
+A version holds code and weights, no pickle; its ``predict`` is in
 ``pipeline/tracking/served_model.py``.
 """
 
@@ -108,9 +108,9 @@ def register(
     to the new version.
 
     Args:
-        model_folder: What :meth:`vaegan.model.DisentanglingVAE.save` wrote.
+        model_folder: Folder that :meth:`vaegan.model.DisentanglingVAE.save` wrote.
         run_id: The run that the model belongs to; it exists already.
-        tags: Of the version. The digest of the weights is added to them.
+        tags: Tags of the version; the digest of the weights is added.
         input_example: Some images float32 (n, C, H, W) in [0, 1].
         step: The training step of the weights; the run's metrics of that step are shown
             beside the model.
@@ -378,7 +378,7 @@ def version_of(digest: str) -> ModelVersion | None:
     """Finds the newest version with these weights; None if they were never registered.
 
     Args:
-        digest: Of :func:`vaegan.model.weights_digest`.
+        digest: Digest that :func:`vaegan.model.weights_digest` returns.
     """
     found = MlflowClient().search_model_versions(
         f"name = '{NAME}' AND tag.`{DIGEST_TAG}` = '{digest}'",

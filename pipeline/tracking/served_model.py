@@ -2,7 +2,7 @@
 
 MLflow copies this file beside the weights and runs it wherever the model is loaded
 ("models from code"), so it imports nothing of this repository but ``vaegan``, which is
-copied with it. ``pipeline/tracking/registry.py`` does the copying.
+copied with it. ``pipeline/tracking/registry.py`` copies them.
 
 MLflow drops parameters that the signature does not name, and the scoring server drops unknown parts
 of a request, both before a model sees them. A mistyped name would get the default task's answer, so

@@ -66,10 +66,10 @@ def sync_journal(
     """Sends what the store lacks of one journal.
 
     Args:
-        folder: Of the journal.
+        folder: Folder of the journal.
         experiment: Id of the experiment that a new run belongs to.
         say: Called with sentences for the user.
-        go_on: Asked before each report; once it says no, only the state of the run is sent.
+        go_on: Called before each report; once it returns False, only the state of the run is sent.
 
     Returns:
         Whether the store lacked something.
