@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from pipeline import run
 from pipeline.artifacts.dataset import read_dataset
@@ -115,6 +116,23 @@ def test_a_fault_of_our_own_is_no_lost_store_and_ends_no_stage(workspace, monkey
     with pytest.raises(TypeError, match="a mistake"):
         followed.stop()
     assert [e.get("step") for e in read_events(followed.journal.folder)] == [None, 1, 2, None]
+
+
+@pytest.mark.parametrize("fault", [KeyError("NoSuchBucket"), ImportError("no boto3"), OSError(28)])
+def test_whatever_a_store_raises_the_stage_goes_on(workspace, monkeypatch, capsys, fault):
+    """Drivers and clients of object stores raise exceptions of their own kinds."""
+
+    def fail(*_, **__) -> None:
+        raise fault
+
+    followed = Followed()
+    monkeypatch.setattr(SqlAlchemyStore, "log_batch", fail)
+    followed.report(1)
+    followed.stop()
+    said = capsys.readouterr().err
+    assert "WARNING: the tracking store was lost, the stage goes on: " in said
+    assert "python -m pipeline track, sends it" in said
+    assert "Traceback" not in said
 
 
 def test_who_stops_a_training_waits_for_one_report_and_not_for_all(workspace, monkeypatch):
