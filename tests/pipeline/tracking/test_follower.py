@@ -1,5 +1,6 @@
 """A store that is slow, fails, or is lost while a stage runs."""
 
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from pipeline import run
 from pipeline.artifacts.dataset import read_dataset
 from pipeline.artifacts.paths import MODEL, repository
 from pipeline.journal import FOLDER, Journal, journals, read_events
 from pipeline.stages import train
+from pipeline.tools import track
 from pipeline.tracking import champion, follower, registry, store
 from pipeline.tracking.follower import Follower
 from pipeline.tracking.model_run import ModelRun
@@ -115,6 +118,23 @@ def test_a_fault_of_our_own_is_no_lost_store_and_ends_no_stage(workspace, monkey
     assert [e.get("step") for e in read_events(followed.journal.folder)] == [None, 1, 2, None]
 
 
+@pytest.mark.parametrize("fault", [KeyError("NoSuchBucket"), ImportError("no boto3"), OSError(28)])
+def test_whatever_a_store_raises_the_stage_goes_on(workspace, monkeypatch, capsys, fault):
+    """Drivers and clients of object stores raise exceptions of their own kinds."""
+
+    def fail(*_, **__) -> None:
+        raise fault
+
+    followed = Followed()
+    monkeypatch.setattr(SqlAlchemyStore, "log_batch", fail)
+    followed.report(1)
+    followed.stop()
+    said = capsys.readouterr().err
+    assert "WARNING: the tracking store was lost, the stage goes on: " in said
+    assert "python -m pipeline track, sends it" in said
+    assert "Traceback" not in said
+
+
 def test_who_stops_a_training_waits_for_one_report_and_not_for_all(workspace, monkeypatch):
     log, begun, stopped = MlflowClient.log_image, threading.Event(), threading.Event()
 
@@ -201,6 +221,21 @@ def whole(found) -> None:
     version = registry.version_of(weights_digest(MODEL))  # of the first run that trained these
     assert mlflow.get_run(version.run_id).data.tags["model.sha256"] == weights_digest(MODEL)
     assert registry.load().predict(np.zeros((1, 1, 16, 16), np.float32)).shape == (1, 1, 16, 16)
+
+
+def test_a_server_that_has_lost_its_artifacts_gets_them_back_by_track(on_server, told, capsys):
+    run_id = told.train()
+    before = {file.path for file in MlflowClient().list_artifacts(run_id)}
+    shutil.rmtree(on_server.folder / "artifacts")
+    with pytest.raises(MlflowException):
+        registry.load()
+    assert track.main([]) == 0
+    said = capsys.readouterr().out
+    assert "version 1 [candidate, candidate-bars] could not be loaded (it has no files): " in said
+    assert {file.path for file in MlflowClient().list_artifacts(run_id)} == before
+    assert registry.load().predict(np.zeros((1, 1, 16, 16), np.float32)).shape == (1, 1, 16, 16)
+    assert track.main([]) == 0
+    assert "could not be loaded" not in capsys.readouterr().out
 
 
 def test_a_server_that_is_back_before_the_end_has_missed_nothing(on_server, small, monkeypatch):
