@@ -53,7 +53,7 @@ def results(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_the_specified_code_holds_the_class_and_the_unspecified_one_little_of_it(results):
+def test_the_specified_code_contains_the_class_and_the_unspecified_code_little_of_it(results):
     specified, unspecified = (results["table"][code] for code in ("specified", "unspecified"))
     assert specified["accuracy"] > 0.9
     assert unspecified["accuracy"] < 0.35  # 0.5 without the class transport

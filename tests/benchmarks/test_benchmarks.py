@@ -40,11 +40,11 @@ def test_a_target_is_met_on_its_bound_and_missed_beyond():
         (-0.0012, "-0.0012"),
     ],
 )
-def test_numbers_are_printed_to_three_digits(value, text):
+def test_numbers_have_three_significant_digits(value, text):
     assert bench.number(value) == text
 
 
-def test_the_table_says_where_a_target_is_missed(tmp_path, monkeypatch):
+def test_the_table_marks_missed_targets(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "LATEST", tmp_path / "latest")
     monkeypatch.setattr(bench, "RESULTS", tmp_path)
     monkeypatch.setattr(bench, "DOCUMENT", tmp_path / "benchmarks.md")
@@ -67,7 +67,7 @@ def test_the_table_says_where_a_target_is_missed(tmp_path, monkeypatch):
     assert bench.DOCUMENT.read_text() == f"Before\n\n{published}\n\nAfter\n"
 
 
-def test_a_document_without_the_tables_lines_is_left_alone(tmp_path, monkeypatch):
+def test_a_document_without_table_markers_is_rejected_unchanged(tmp_path, monkeypatch):
     for name in ("LATEST", "RESULTS"):
         monkeypatch.setattr(bench, name, tmp_path / name)
         getattr(bench, name).mkdir()
@@ -180,7 +180,7 @@ def test_the_plain_implementation_has_the_same_objective(
     assert theirs.discriminator_loss(batch).item() == pytest.approx(loss.item(), rel=1e-4)
 
 
-def test_triplets_are_of_one_class_and_of_another():
+def test_triplets_hold_two_images_of_one_class_and_one_of_another():
     images = type("Images", (), {})()
     images.targets = torch.arange(40) % 10
     images.__class__.__getitem__ = lambda self, i: (torch.tensor(i), int(self.targets[i]))
@@ -193,7 +193,7 @@ def test_triplets_are_of_one_class_and_of_another():
         assert other % 10 == other_label != label
 
 
-def test_the_numbers_are_reached_when_all_are():
+def test_the_numbers_are_reached_only_if_all_are():
     good = {
         "specified/probe_accuracy": 0.99,
         "leakage/sampled": 0.3,
@@ -208,7 +208,7 @@ def test_the_numbers_are_reached_when_all_are():
         assert not quality.reached(good | {name: bad})
 
 
-def test_numbers_count_as_reached_from_when_they_are_kept():
+def test_numbers_count_as_reached_once_they_stay_reached():
     good = {
         "specified/probe_accuracy": 0.99,
         "leakage/sampled": 0.3,
@@ -224,7 +224,7 @@ def test_numbers_count_as_reached_from_when_they_are_kept():
     assert "seconds of training until then" not in [result.name for result in missed]
 
 
-def test_the_plain_networks_are_laid_out_as_torch_does(model_config, training_config):
+def test_the_plain_networks_use_torchs_default_layout(model_config, training_config):
     theirs = plain.PlainTrainer(model_config, training_config, Fixed())
     layouts = []
     for module in theirs.model.modules():
@@ -247,7 +247,7 @@ def test_larger_sets_repeat_the_images(tmp_path, bars):
     assert np.array_equal(data.test.images, bars.images)
 
 
-def test_growth_is_cost_of_added_images_and_of_added_pixels():
+def test_growth_is_the_cost_per_added_image_and_per_added_pixel():
     def took(encode: float, rate: float, own: float) -> growth.Stages:
         return dict.fromkeys(growth.STAGES, {"seconds": encode, "rate": rate, "own": own})
 
@@ -261,7 +261,7 @@ def test_growth_is_cost_of_added_images_and_of_added_pixels():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read as Linux counts it")
-def test_own_memory_counts_what_is_allocated_and_not_what_is_mapped(tmp_path):
+def test_own_memory_counts_allocated_but_not_mapped_memory(tmp_path):
     np.save(tmp_path / "a.npy", np.ones(25_000_000))
     base = growth.own_memory(os.getpid())
     mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
@@ -272,7 +272,7 @@ def test_own_memory_counts_what_is_allocated_and_not_what_is_mapped(tmp_path):
     del block
 
 
-def test_own_memory_of_a_process_that_has_ended_is_none():
+def test_own_memory_of_an_ended_process_is_zero():
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     assert growth.own_memory(process.pid) == 0
@@ -288,7 +288,7 @@ def test_a_rate_counts_the_steps_before_the_last(monkeypatch):
     assert rate == 10.0
 
 
-def test_several_at_once_are_compared_with_one_alone_round_by_round():
+def test_concurrent_trainings_are_compared_with_one_alone_round_by_round():
     rates = {(1, True): [100.0, 50.0, 100.0], (2, True): [90.0, 50.0, 99.0],
              (3, True): [80.0, 45.0, 95.0], (1, False): [100.0, 50.0, 125.0],
              (2, False): [20.0, 10.0, 25.0]}  # fmt: skip
@@ -297,7 +297,7 @@ def test_several_at_once_are_compared_with_one_alone_round_by_round():
     assert [row.met for row in rows] == [None, True, False, True, None]
 
 
-def test_a_stages_start_ends_at_its_first_input(tmp_path, bars):
+def test_the_start_of_a_stage_ends_when_it_reads_its_first_input(tmp_path, bars):
     defaults.write_params(tmp_path)
     write_dataset(
         {"train": growth.repeated(bars, 1), "test": growth.repeated(bars, 1)},
@@ -328,7 +328,7 @@ def test_intervals_end_at_reports_and_the_process_is_stopped_between_them():
         process.wait()
 
 
-def test_an_interval_of_a_training_that_ended_is_an_error():
+def test_an_interval_of_an_ended_training_is_an_error():
     process = subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.readline(); sys.exit(3)"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
@@ -340,7 +340,7 @@ def test_an_interval_of_a_training_that_ended_is_an_error():
         overhead.interval(process)
 
 
-def test_parameters_are_written_with_some_replaced(tmp_path):
+def test_parameters_are_written_with_the_given_values_replaced(tmp_path):
     defaults.write_params(tmp_path, steps=7, transport={"steps": 5})
     written, shipped = load_params(tmp_path / "params.yaml"), load_params()
     assert (written.train.steps, written.train.transport.steps) == (7, 5)

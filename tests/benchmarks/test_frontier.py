@@ -10,7 +10,7 @@ from vaegan.evaluation.classifier import train_classifier
 from vaegan.training.trainer import Trainer
 
 
-def test_held_out_images_are_those_that_prepare_would_hold_out(bars, monkeypatch):
+def test_held_out_images_equal_those_of_the_prepare_stage(bars, monkeypatch):
     monkeypatch.setattr(frontier, "HELD_OUT", 50)
     train, out = frontier.held_out(bars)
     splits = hold_out({"train": Split.from_images(bars), "test": Split.from_images(bars)}, 50)
@@ -20,7 +20,7 @@ def test_held_out_images_are_those_that_prepare_would_hold_out(bars, monkeypatch
         assert np.array_equal(ours.labels, splits[name].labels)
 
 
-def test_a_point_has_what_is_traded_and_the_figure_has_a_line_per_divergence(
+def test_a_point_has_all_metrics_and_the_figure_has_a_line_per_divergence(
     bars, model_config, training_config
 ):
     config = dataclasses.replace(training_config, steps=4)

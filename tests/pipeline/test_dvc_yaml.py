@@ -119,7 +119,7 @@ def test_a_folder_is_a_dependency_only_of_a_stage_that_needs_every_file_of_it(st
                    file.is_file() and "__pycache__" not in file.parts), folder  # fmt: skip
 
 
-def test_it_is_read_at_a_glance():
+def test_dvc_yaml_stays_short():
     assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 110
 
 
@@ -168,7 +168,7 @@ def test_every_section_is_declared_by_the_stage_that_reads_it():
     assert read == {field.name for field in fields(Params)}
 
 
-def test_the_stages_are_those_that_the_door_opens():
+def test_the_stages_are_the_commands_of_the_pipeline():
     assert set(DOOR) == set(RUN) == set(STAGES) - {"check"}
     for stage in STAGES:
         assert STAGES[stage]["cmd"].startswith(f"python -m pipeline {stage}")
@@ -176,7 +176,7 @@ def test_the_stages_are_those_that_the_door_opens():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_outputs_are_those_that_are_compared_and_recorded(stage):
+def test_the_outputs_are_those_that_reproduce_compares_and_records(stage):
     declared = [
         next(iter(out)) if isinstance(out, dict) else out
         for kind in ("outs", "metrics", "plots")

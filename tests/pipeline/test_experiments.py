@@ -54,7 +54,7 @@ def whole(clone: Clone, run, name: str, rate: float) -> None:
     assert loaded.metadata.run_id == run.info.run_id
 
 
-def test_four_queued_experiments_on_two_workers_lose_nothing(clone):
+def test_four_queued_experiments_on_two_workers_are_tracked_completely(clone):
     default = weights_digest(clone.folder / "models")
     swept = ",".join(map(str, RATES))
     clone.run("dvc", "exp", "run", "--queue", "-S", f"train.lr={swept}")
@@ -108,14 +108,14 @@ def test_experiments_are_compared_in_one_table(clone):
     assert metrics[0] == "leakage/mean"
 
 
-def test_a_version_is_made_again_from_its_commit_and_every_output_agrees(clone):
+def test_a_version_is_reproduced_from_its_commit_with_equal_outputs(clone):
     printed = clone.run("python", "-m", "pipeline", "reproduce", "--version", "1")
     assert "version 1: 9 of 9 recorded outputs agree" in printed
     assert printed.count(" agrees") == 9
     assert "reproduce-" not in clone.run("git", "worktree", "list")
 
 
-def test_a_version_of_a_changed_tree_is_made_again_and_a_tampered_record_shows(clone):
+def test_a_version_of_a_changed_tree_is_reproduced_and_a_tampered_record_is_detected(clone):
     client = clone.client()
     (run,) = [run for run in clone.runs() if run.info.run_name == "aside"]
     (version,) = client.search_model_versions(f"run_id = '{run.info.run_id}'")
@@ -132,12 +132,12 @@ def test_a_version_of_a_changed_tree_is_made_again_and_a_tampered_record_shows(c
     ("number", "message"),
     [("99", "--version: got 99, expected a version of vaegan"), ("x", "--version: got x")],
 )
-def test_a_version_that_is_not_there_is_told(clone, number, message):
+def test_reproducing_an_unknown_version_is_a_one_line_error(clone, number, message):
     printed = clone.run("python", "-m", "pipeline", "reproduce", "--version", number, fails=True)
     assert f"error: {message}" in printed
 
 
-def test_what_is_pushed_is_pulled_and_nothing_runs(clone, tmp_path):
+def test_pushed_outputs_are_pulled_and_nothing_reruns(clone, tmp_path):
     remote = tmp_path / "remote"
     clone.run("dvc", "remote", "add", "--local", "--default", "store", str(remote))
     clone.run("dvc", "push")

@@ -79,7 +79,7 @@ def flip(path: Path, place: int = -5) -> None:
 
 @pytest.mark.parametrize("harm", ["truncated", "one flipped bit"])
 @pytest.mark.parametrize("stage", ["train", "encode", "visualize"])
-def test_a_damaged_array_stops_whatever_stage_reads_it(folder, capsys, stage, harm):
+def test_a_damaged_array_stops_every_stage_that_reads_it(folder, capsys, stage, harm):
     path = PREPARED / "train/images.npy"
     if harm == "truncated":
         path.write_bytes(path.read_bytes()[:-100])
@@ -93,14 +93,14 @@ def test_a_damaged_array_stops_whatever_stage_reads_it(folder, capsys, stage, ha
 
 
 @pytest.mark.parametrize("stage", ["encode", "evaluate", "visualize"])
-def test_a_damaged_model_stops_whatever_stage_reads_it(folder, capsys, stage):
+def test_a_damaged_model_stops_every_stage_that_reads_it(folder, capsys, stage):
     flip(MODEL / "weights.safetensors")
     assert "weights.safetensors is damaged, or of another model" in refused(capsys, stage)
     assert not METRICS.exists()
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "visualize"])
-def test_codes_of_another_model_are_not_taken_for_this_ones(folder, capsys, stage, model_config):
+def test_codes_of_another_model_are_rejected(folder, capsys, stage, model_config):
     assert run_stage("encode") == 0
     torch.manual_seed(1)
     DisentanglingVAE(model_config).eval().save(MODEL, {"params": {}})
@@ -108,7 +108,7 @@ def test_codes_of_another_model_are_not_taken_for_this_ones(folder, capsys, stag
     assert not METRICS.exists()
 
 
-def test_a_loss_that_is_not_finite_stops_at_its_step_and_names_the_term(
+def test_a_non_finite_loss_stops_training_at_its_step_and_names_the_term(
     folder, capsys, monkeypatch
 ):
     true, calls = losses.reconstruction_loss, []
@@ -129,7 +129,9 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_and_names_the_term(
     assert not MlflowClient().search_model_versions("name = 'vaegan'")
 
 
-def test_a_server_that_is_not_there_is_told_before_a_step_is_trained(folder, capsys, monkeypatch):
+def test_an_unreachable_server_is_reported_before_the_first_training_step(
+    folder, capsys, monkeypatch
+):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     before = tree_digest(MODEL)
     capsys.readouterr()
@@ -158,7 +160,7 @@ def own_process(command: list[str], most: int | None = None) -> subprocess.Compl
     )
 
 
-def test_a_disk_that_is_full_while_arrays_are_written_leaves_the_old_ones(folder):
+def test_a_full_disk_while_writing_arrays_keeps_the_previous_ones(folder):
     before = tree_digest(PREPARED)
     done = own_process(
         ["-m", "pipeline", "prepare"], 1_000_000
@@ -180,7 +182,7 @@ sys.exit(run_stage("train"))
 """
 
 
-def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before(folder):
+def test_a_full_disk_while_writing_a_checkpoint_keeps_the_previous_one(folder):
     set_params({"model.base_channels": 32})  # its checkpoints are larger than MLflow's database
     assert "stopped here" in own_process(["-c", STOPPED]).stderr
     before = tree_digest(MODEL)
@@ -202,7 +204,7 @@ def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
-def test_a_disk_that_is_full_while_the_model_is_written_leaves_the_old_one(
+def test_a_full_disk_while_writing_the_model_keeps_the_previous_one(
     folder, capsys, monkeypatch, name
 ):
     before = tree_digest(MODEL)
@@ -249,20 +251,20 @@ class Canary:
         ("data/prepared/train/labels.npy", "train"),
     ],
 )
-def test_a_pickle_in_the_place_of_a_file_is_refused_and_never_run(folder, capsys, path, stage):
+def test_a_pickle_in_place_of_a_file_is_rejected_and_never_run(folder, capsys, path, stage):
     Path(path).write_bytes(pickle.dumps(Canary()))
     assert path.rsplit("/", 1)[1] in refused(capsys, stage)
     assert not Path("canary").exists()
 
 
-def test_objects_in_an_array_are_refused_and_never_run(folder, capsys):
+def test_objects_in_an_array_are_rejected_and_never_unpickled(folder, capsys):
     path = PREPARED / "train/labels.npy"
     np.save(path, np.array([Canary()], dtype=object), allow_pickle=True)
     assert "labels.npy" in refused(capsys, "train")
     assert not Path("canary").exists()
 
 
-def test_a_pickle_in_the_place_of_a_checkpoint_is_named_and_passed_over(folder, capsys):
+def test_a_pickle_in_place_of_a_checkpoint_is_named_and_skipped(folder, capsys):
     def stop(*_) -> None:
         raise OSError(5, "stopped here")
 
@@ -289,9 +291,7 @@ def test_metrics_of_another_model_are_not_logged_into_this_ones_run(folder, caps
     assert "reports/metrics.json is of the model of another, expected those of" in line
 
 
-def test_a_transport_whose_loss_is_not_finite_stops_at_its_step_and_says_so(
-    folder, capsys, monkeypatch
-):
+def test_a_non_finite_transport_loss_stops_the_fit_at_its_step(folder, capsys, monkeypatch):
     loss, nan = transport_fit._alignment_loss, float("nan")
     monkeypatch.setattr(transport_fit, "_alignment_loss", lambda *given: loss(*given) * nan)
     line = refused(capsys, "train")
@@ -375,6 +375,6 @@ assert model.predict(np.zeros((1, 1, 28, 28), np.float32)).shape == (1, 1, 28, 2
 """
 
 
-def test_a_description_without_its_arrays_is_one_line(folder, capsys):
+def test_a_description_without_its_arrays_gives_a_one_line_error(folder, capsys):
     write_array(PREPARED / "test/images.npy", np.zeros((2, 1, 16, 16), np.uint8))
     assert "test/images.npy is damaged" in refused(capsys, "encode")

@@ -24,7 +24,7 @@ def begun(key: str | None = "key", **options) -> Journal:
     return journal
 
 
-def test_events_are_lines_in_their_order_and_files_lie_beside_them(workspace):
+def test_events_are_lines_in_order_with_their_files_beside_them(workspace):
     journal = begun()
     image = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)
     journal.report(5, {"loss": 0.5}, image)
@@ -43,7 +43,7 @@ def test_events_are_lines_in_their_order_and_files_lie_beside_them(workspace):
     assert times == sorted(times)
 
 
-def test_a_line_that_was_cut_off_anywhere_is_left_out_and_written_over(workspace):
+def test_an_incomplete_line_is_ignored_and_overwritten(workspace):
     journal = begun()
     journal.report(5, {"loss": 0.5})
     path = journal.folder / EVENTS
@@ -58,7 +58,7 @@ def test_a_line_that_was_cut_off_anywhere_is_left_out_and_written_over(workspace
     assert [event.get("step") for event in read_events(journal.folder)] == [None, 6]
 
 
-def test_a_report_of_a_step_is_written_once(workspace):
+def test_the_report_of_a_step_is_written_once(workspace):
     journal = begun()
     journal.report(5, {"loss": 0.5})
     before = (journal.folder / EVENTS).read_bytes()
@@ -67,7 +67,7 @@ def test_a_report_of_a_step_is_written_once(workspace):
     assert (journal.folder / EVENTS).read_bytes() == before
 
 
-def test_a_stopped_training_is_resumed_in_its_journal_and_no_other(workspace):
+def test_a_stopped_training_resumes_in_its_own_journal(workspace):
     first = begun()
     first.report(5, {"loss": 0.5})
     first.end("KILLED", "Ctrl-C")
@@ -80,7 +80,7 @@ def test_a_stopped_training_is_resumed_in_its_journal_and_no_other(workspace):
     assert begun().folder != first.folder
 
 
-def test_a_journal_whose_process_lives_is_not_taken_over(workspace):
+def test_a_journal_of_a_living_process_is_not_taken_over(workspace):
     assert begun().folder != begun().folder
 
 
@@ -107,7 +107,7 @@ def test_a_journal_of_a_process_that_vanished_is_resumed(workspace):
     assert (journal.folder.name, journal.last_step) == (done.stdout.strip(), 5)
 
 
-def test_of_many_that_resume_at_once_one_gets_the_journal(workspace):
+def test_only_one_of_several_resuming_processes_gets_the_journal(workspace):
     first = begun()
     first.end("KILLED", "Ctrl-C")
     taken: list[Path] = []
@@ -127,7 +127,7 @@ def test_of_many_that_resume_at_once_one_gets_the_journal(workspace):
     assert len(set(taken)) == 4
 
 
-def test_what_the_store_refuses_stops_a_stage_before_anything_is_written(workspace):
+def test_an_error_of_the_store_stops_a_stage_before_anything_is_written(workspace):
     def refuse() -> None:
         raise ValueError("no store")
 
@@ -138,7 +138,7 @@ def test_what_the_store_refuses_stops_a_stage_before_anything_is_written(workspa
     assert not Path(FOLDER).exists()
 
 
-def test_a_number_that_is_no_number_is_refused(workspace):
+def test_a_report_with_nan_is_rejected(workspace):
     journal = begun()
     with pytest.raises(ValueError, match="not JSON compliant"):
         journal.report(5, {"loss": float("nan")})
@@ -155,5 +155,5 @@ def test_a_number_that_is_no_number_is_refused(workspace):
         ({"pid": 2**22 + 1}, True),  # above the largest number that Linux gives
     ],
 )
-def test_only_a_process_that_is_surely_gone_counts_as_gone(change, gone):
+def test_only_a_process_known_to_have_ended_counts_as_gone(change, gone):
     assert is_gone(json.loads(json.dumps(this_process())) | change) == gone

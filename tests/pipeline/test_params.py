@@ -137,7 +137,7 @@ def test_a_whole_number_is_a_value_of_a_key_with_fractions(tmp_path):
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_wrong_value_is_one_line_with_key_value_and_what_is_allowed(tmp_path, key):
+def test_an_invalid_value_gives_one_line_with_key_value_and_bounds(tmp_path, key):
     with pytest.raises(ParamsError) as error:
         load_params(changed(tmp_path, key, "nonsense"))
     (line,) = str(error.value).splitlines()
@@ -193,7 +193,9 @@ def test_the_schema_gives_more_than_two_hundred_broken_values_for_every_field():
 
 
 @pytest.mark.parametrize(("key", "value"), BROKEN)
-def test_a_broken_value_is_refused_by_name_in_a_line(tmp_path, capsys, monkeypatch, key, value):
+def test_an_invalid_value_is_rejected_in_a_line_with_its_key(
+    tmp_path, capsys, monkeypatch, key, value
+):
     path = changed(tmp_path, key, value)
     monkeypatch.chdir(tmp_path)
     assert module.main([]) == 1
@@ -228,12 +230,12 @@ def test_an_unknown_key_is_named_in_every_section(tmp_path, section):
         ("evaluate.split", date(2020, 1, 2), "'test' or 'validation'"),
     ],
 )
-def test_bounds_are_told(tmp_path, key, value, allowed):
+def test_errors_state_the_bounds(tmp_path, key, value, allowed):
     with pytest.raises(ParamsError, match=allowed):
         load_params(changed(tmp_path, key, value))
 
 
-def test_images_that_are_not_held_out_cannot_be_judged_by(tmp_path):
+def test_evaluating_on_validation_images_needs_held_out_images(tmp_path):
     path = changed(tmp_path, "evaluate.split", "validation")
     for size in (0, 1, 99):
         text = re.sub(r"validation_size: \d+", f"validation_size: {size}", path.read_text())
@@ -299,7 +301,7 @@ def test_a_device_that_this_machine_lacks_is_refused_before_the_first_stage(
     assert module.main([]) == 0
 
 
-def test_a_transport_beside_a_variance_of_each_images_own_is_refused(tmp_path):
+def test_a_transport_with_a_variance_per_image_is_rejected(tmp_path):
     path = changed(tmp_path, "model.unspecified.shared_variance", False)
     with pytest.raises(ParamsError) as error:
         load_params(path)
@@ -309,7 +311,7 @@ def test_a_transport_beside_a_variance_of_each_images_own_is_refused(tmp_path):
     assert load_params(path).model.transport.layers == 0
 
 
-def test_a_critic_is_refused_where_no_labels_are_known(tmp_path):
+def test_a_critic_without_labels_is_rejected(tmp_path):
     path = changed(tmp_path, "train.supervision", "pairs")
     with pytest.raises(ParamsError) as error:
         load_params(path)
@@ -319,7 +321,7 @@ def test_a_critic_is_refused_where_no_labels_are_known(tmp_path):
     )
 
 
-def test_an_objective_without_a_term_is_refused(tmp_path):
+def test_an_objective_without_terms_is_rejected(tmp_path):
     weights = dict.fromkeys(flat(load_params(SHIPPED).train.weights), 0.0)
     with pytest.raises(ParamsError) as error:
         load_params(changed(tmp_path, "train.weights", weights))
@@ -329,7 +331,7 @@ def test_an_objective_without_a_term_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["2e-4", "1e-5", "1e-05", "0.0002", "1E-3"])
-def test_small_rates_are_numbers_however_they_are_written(tmp_path, text):
+def test_small_rates_are_numbers_in_any_notation(tmp_path, text):
     path = tmp_path / "params.yaml"
     path.write_text(SHIPPED.read_text().replace("  lr: 2e-3", f"  lr: {text}"))
     assert load_params(path).train.lr == float(text)
@@ -343,7 +345,7 @@ def test_words_are_not_booleans(tmp_path, text):
         load_params(path)
 
 
-def test_every_fault_is_told_at_once(tmp_path):
+def test_all_invalid_values_are_reported_at_once(tmp_path):
     path = changed(tmp_path, "train.lr", -1)
     path.write_text(path.read_text().replace("pairs:", "pairz:"))
     with pytest.raises(ParamsError) as error:
@@ -370,7 +372,7 @@ def test_every_fault_is_told_at_once(tmp_path):
         f"a: {5000 * '['}{5000 * ']'}",
     ],
 )
-def test_what_is_no_parameters_file_is_refused_in_a_line(tmp_path, text):
+def test_a_file_without_parameters_is_rejected_in_a_line(tmp_path, text):
     path = tmp_path / "params.yaml"
     path.write_text(text)
     with pytest.raises(ParamsError) as error:
@@ -378,7 +380,7 @@ def test_what_is_no_parameters_file_is_refused_in_a_line(tmp_path, text):
     assert all(line.startswith(str(path)) for line in str(error.value).splitlines())
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_parameters_file_is_named(tmp_path):
     with pytest.raises(ParamsError, match="nowhere.yaml"):
         load_params(tmp_path / "nowhere.yaml")
 

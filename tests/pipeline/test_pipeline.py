@@ -68,7 +68,7 @@ def test_every_output_is_there(clone):
     assert not list((clone.folder / ".checkpoints").rglob("*.safetensors"))
 
 
-def test_the_outputs_leave_the_tree_clean_but_for_what_is_to_be_committed(clone):
+def test_the_outputs_change_only_files_that_are_meant_to_be_committed(clone):
     changed = {line[3:] for line in clone.run("git", "status", "--porcelain").splitlines()}
     assert changed <= {"dvc.lock", "reports/metrics.json", "reports/swaps.csv"}
 
@@ -100,7 +100,7 @@ def test_mlflow_has_one_run_with_everything(clone):
     assert len(client.list_artifacts(run.info.run_id, "images")) >= 3
 
 
-def test_the_model_is_registered_and_says_what_reproduces_it(clone):
+def test_the_registered_model_records_how_to_reproduce_it(clone):
     client = clone.client()
     version = client.get_model_version_by_alias("vaegan", "candidate")
     (run,) = clone.runs()
@@ -114,7 +114,7 @@ def test_a_second_repro_runs_nothing(clone):
     assert len(clone.runs()) == 1
 
 
-def test_a_wrong_value_stops_before_anything_is_touched(clone):
+def test_an_invalid_value_stops_the_pipeline_before_anything_changes(clone):
     before = {p: p.stat().st_mtime_ns for p in (clone.folder / "models").iterdir()}
     clone.set("train.lr", -1)
     output = clone.run("dvc", "repro", fails=True)
@@ -125,7 +125,7 @@ def test_a_wrong_value_stops_before_anything_is_touched(clone):
     assert clone.repro() <= {"check"}
 
 
-def test_an_unknown_section_stops_before_anything_is_touched(clone):
+def test_an_unknown_section_stops_the_pipeline_before_anything_changes(clone):
     path = clone.folder / "params.yaml"
     before = path.read_text()
     path.write_text(before + "trian:\n  lr: 1\n")
@@ -182,7 +182,7 @@ def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone
     assert [r.data.tags["model.sha256"] for r in logged] == [default]
 
 
-def test_a_model_that_the_store_never_saw_trained_gets_a_run_that_says_so(clone):
+def test_a_model_trained_without_this_store_gets_a_run_that_states_it(clone):
     clone.environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{clone.folder}/other.db"
     clone.set("visualize.swap_styles", 4)
     assert clone.repro() - {"check"} == {"visualize"}
@@ -194,9 +194,7 @@ def test_a_model_that_the_store_never_saw_trained_gets_a_run_that_says_so(clone)
     assert version.tags["model.sha256"] == weights_digest(clone.folder / "models")
 
 
-def test_killed_with_dvc_and_all_the_next_repro_goes_on_to_the_bits_of_a_straight_one(
-    clone, tmp_path
-):
+def test_after_killing_dvc_and_its_stage_the_next_repro_gives_the_same_bits(clone, tmp_path):
     clone.run("git", "clone", "-q", str(clone.folder), str(tmp_path / "killed"))
     killed = Clone(tmp_path / "killed")
     killed.set("train.steps", 300)
@@ -223,7 +221,7 @@ def test_killed_with_dvc_and_all_the_next_repro_goes_on_to_the_bits_of_a_straigh
     assert weights_digest(killed.folder / "models") == resumed
 
 
-def test_without_git_dvc_says_so_in_a_line_and_touches_nothing(clone, tmp_path):
+def test_without_git_dvc_reports_it_in_a_line_and_changes_nothing(clone, tmp_path):
     folder = tmp_path / "plain"
     shutil.copytree(clone.folder, folder, ignore=shutil.ignore_patterns(".git", "tmp", "cache"))
     plain = Clone(folder)

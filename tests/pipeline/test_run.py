@@ -68,7 +68,7 @@ def test_an_experiment_in_training_shows_no_metrics_of_another_model(folder, mon
         assert METRICS.exists() == (place == "the workspace" or stage == "encode")
 
 
-def test_wrong_parameters_stop_a_stage_before_it_starts(folder, stage, capsys):
+def test_invalid_parameters_stop_a_stage_before_it_starts(folder, stage, capsys):
     (folder / "params.yaml").write_text(SHIPPED.read_text().replace("steps: ", "steps: -"))
     seen = []
     stage(seen.append)
@@ -78,7 +78,7 @@ def test_wrong_parameters_stop_a_stage_before_it_starts(folder, stage, capsys):
 
 
 @pytest.mark.parametrize("fault", [ArtifactError("x.npy is missing"), OSError(28, "no space")])
-def test_a_fault_is_one_line_and_an_exit_status(stage, capsys, fault):
+def test_a_user_error_gives_one_line_and_an_exit_status(stage, capsys, fault):
     stage(fail(fault))
     assert run_stage("prepare") == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -86,25 +86,25 @@ def test_a_fault_is_one_line_and_an_exit_status(stage, capsys, fault):
 
 
 @pytest.mark.parametrize("kind", [MlflowException, SQLAlchemyError])
-def test_a_fault_of_the_store_is_one_line_too(stage, capsys, kind):
+def test_an_error_of_the_store_gives_one_line(stage, capsys, kind):
     stage(fail(kind("the store is gone")))
     assert run_stage("prepare") == 1
     assert capsys.readouterr().err == "error: the store is gone\n"
 
 
-def test_a_mistake_of_ours_keeps_its_traceback(stage):
+def test_a_programming_error_keeps_its_traceback(stage):
     stage(fail(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         run_stage("prepare")
 
 
-def test_ctrl_c_is_one_line_and_an_exit_status(stage, capsys):
+def test_ctrl_c_gives_one_line_and_an_exit_status(stage, capsys):
     stage(fail(KeyboardInterrupt()))
     assert run_stage("prepare") == 130
     assert "dvc repro resumes from here" in capsys.readouterr().err
 
 
-def test_a_second_interrupt_while_the_first_is_written_down_does_not_make_the_run_a_success(
+def test_a_second_interrupt_while_the_first_is_recorded_does_not_mark_the_run_finished(
     small, monkeypatch
 ):
     def interrupt(*_) -> None:
@@ -149,7 +149,7 @@ def test_sigterm_ends_the_run_killed(small, monkeypatch):
         (["compare", "--help"], 0, "--recorded"),
     ],
 )
-def test_the_door_says_what_there_is(arguments, status, said, capsys):
+def test_the_entry_point_lists_its_commands(arguments, status, said, capsys):
     with pytest.raises(SystemExit) as exit_:
         sys.exit(door(arguments))
     assert exit_.value.code == status
@@ -165,7 +165,7 @@ def model(model_config) -> DisentanglingVAE:
     return model.eval()
 
 
-def test_encoding_in_batches_is_encoding_at_once_in_the_order_of_the_images(model, bars):
+def test_encoding_in_batches_equals_encoding_at_once_in_order(model, bars):
     batches = list(encode_split(model, bars, 100, torch.device("cpu")))
     assert [len(batch["labels"]) for batch in batches] == [100, 100, 56]
     arrays = {name: np.concatenate([batch[name] for batch in batches]) for name in CODE_ARRAYS}
@@ -198,7 +198,7 @@ def test_the_sample_grid_has_sources_on_its_edges_and_identity_by_column(model, 
     np.testing.assert_allclose(grid[3, 2], 255 * drawn, atol=1)
 
 
-def test_styles_come_from_every_class_in_turn_and_from_no_classs_first_image():
+def test_styles_come_from_each_class_in_turn_but_never_its_first_image():
     labels = np.array([0, 1, 1, 2, 0, 2, 1, 0, 0])
     assert style_sources(labels, 4).tolist() == [4, 2, 5, 7]
     assert style_sources(labels, 100).tolist() == [4, 2, 5, 7, 6, 8]

@@ -16,7 +16,7 @@ from vaegan.data import LabelledImages, first_per_class, stratified_subset, to_u
         (np.zeros((2, 1, 8, 8), np.uint8), np.array([-1, 0]), "-1"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused_by_what_is_wrong(images, labels, message):
+def test_inconsistent_arrays_are_rejected_with_the_reason(images, labels, message):
     with pytest.raises(ValueError, match=message):
         LabelledImages(images, labels, 4)
 

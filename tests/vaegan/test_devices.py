@@ -10,7 +10,7 @@ from vaegan.devices import configure_torch, resolve_device, resolve_precision
 ROOT = Path(__file__).parents[2]
 
 
-def test_auto_takes_cuda_only_where_there_is_one(monkeypatch):
+def test_auto_selects_cuda_only_if_available(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto").type == "cpu"
     with pytest.raises(ValueError, match="no CUDA device"):
@@ -36,7 +36,7 @@ def test_auto_precision_follows_the_processors_instructions(monkeypatch, capabil
     assert resolve_precision("bfloat16", torch.device("cpu")) == "bfloat16"
 
 
-def test_threads_are_as_many_as_asked_for():
+def test_the_number_of_threads_is_the_configured_one():
     configure_torch(3)
     assert torch.get_num_threads() == 3
     assert torch.are_deterministic_algorithms_enabled()
@@ -45,7 +45,7 @@ def test_threads_are_as_many_as_asked_for():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted as Linux does")
-def test_freed_memory_is_kept_for_what_is_allocated_next():
+def test_freed_memory_is_reused_by_the_next_allocation():
     code = """
 import resource, sys, torch
 from vaegan.devices import configure_torch

@@ -28,7 +28,7 @@ def python(code: str, *args: object, cwd: Path = ROOT) -> str:
 
 
 @pytest.mark.parametrize("name", vaegan.__all__)
-def test_every_public_name_is_there(name):
+def test_every_public_name_exists(name):
     path = vaegan._PUBLIC[name]
     module, _, attribute = path.rpartition(".")
     assert getattr(vaegan, name) is getattr(importlib.import_module(f"vaegan.{module}"), attribute)
@@ -40,7 +40,7 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = vaegan.nothing
 
 
-def test_type_checkers_are_told_the_same_names():
+def test_type_checkers_see_the_same_names():
     tree = ast.parse((ROOT / "vaegan/__init__.py").read_text())
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
     told = {
@@ -85,7 +85,7 @@ def test_the_environment_is_within_the_declared_bounds(dependency):
     assert dependency.specifier.contains(importlib.metadata.version(dependency.name))
 
 
-def test_the_package_has_the_library_and_nothing_else(tmp_path):
+def test_the_package_contains_only_the_library(tmp_path):
     pytest.importorskip("setuptools")  # which an isolated build downloads
     tree, wheels = tmp_path / "tree", tmp_path / "wheels"
     for folder in ("vaegan", "pipeline", "benchmarks", "presets"):

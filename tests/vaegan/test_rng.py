@@ -6,7 +6,7 @@ import torch
 from vaegan.rng import derive_seed, numpy_rng, torch_rng
 
 
-def test_streams_differ_by_seed_purpose_and_step_and_by_nothing_else():
+def test_streams_depend_on_seed_purpose_and_step_only():
     keys = [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1)]
     assert len({derive_seed(*key) for key in keys}) == 4
     assert derive_seed(0, "a") == derive_seed(0, "a", 0)

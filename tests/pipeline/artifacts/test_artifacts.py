@@ -24,7 +24,7 @@ def dataset(tmp_path, bars: LabelledImages) -> None:
     write_dataset(splits, about, tmp_path)
 
 
-def test_a_data_set_comes_back_memory_mapped_with_its_name_and_digests(tmp_path, bars):
+def test_a_data_set_is_read_memory_mapped_with_its_name_and_digests(tmp_path, bars):
     dataset(tmp_path, bars)
     read = read_dataset(tmp_path)
     assert read.name == "bars"
@@ -40,7 +40,7 @@ def test_a_data_set_comes_back_memory_mapped_with_its_name_and_digests(tmp_path,
 
 @pytest.mark.parametrize("name", ["dataset.json", "train/images.npy", "test/labels.npy"])
 @pytest.mark.parametrize("harm", ["missing", "truncated", "one flipped bit"])
-def test_a_file_missing_or_damaged_is_named(tmp_path, bars, name, harm):
+def test_a_missing_or_damaged_file_is_named_in_the_error(tmp_path, bars, name, harm):
     dataset(tmp_path, bars)
     path = tmp_path / name
     content = bytearray(path.read_bytes())
@@ -55,7 +55,7 @@ def test_a_file_missing_or_damaged_is_named(tmp_path, bars, name, harm):
         read_dataset(tmp_path)
 
 
-def test_arrays_that_do_not_fit_together_are_refused(tmp_path, bars):
+def test_arrays_of_inconsistent_shapes_are_rejected(tmp_path, bars):
     dataset(tmp_path, bars)
     write_array(tmp_path / "test/labels.npy", bars.labels[:3])
     description = json.loads((tmp_path / "dataset.json").read_text())
@@ -74,7 +74,7 @@ def test_arrays_that_do_not_fit_together_are_refused(tmp_path, bars):
         (6, [0, 1, 2, 3, 3], "expected up to 5"),
     ],
 )
-def test_a_split_that_is_no_labelled_images_leaves_the_old_data_set(
+def test_an_invalid_split_leaves_the_previous_data_set_unchanged(
     tmp_path, bars, images, labels, message
 ):
     dataset(tmp_path / "d", bars)
@@ -92,7 +92,7 @@ def code_batch(first: int, count: int) -> dict[str, np.ndarray]:
     return {name: rows + 100 * i for i, name in enumerate(CODE_ARRAYS)}
 
 
-def test_codes_come_back_in_the_order_of_their_batches(tmp_path):
+def test_codes_are_read_in_the_order_of_their_batches(tmp_path):
     batches = [code_batch(0, 2), code_batch(2, 2), code_batch(4, 1)]
     write_codes("train", iter(batches), 5, "this model", tmp_path)
     read = read_codes("train", "this model", tmp_path)
@@ -112,13 +112,13 @@ def test_codes_come_back_in_the_order_of_their_batches(tmp_path):
         ([code_batch(0, 2), {k: v.astype(int) for k, v in code_batch(2, 1).items()}], "int64"),
     ],
 )
-def test_codes_that_do_not_make_up_the_split_leave_no_file(tmp_path, batches, message):
+def test_an_incomplete_set_of_codes_leaves_no_file(tmp_path, batches, message):
     with pytest.raises(ValueError, match=message):
         write_codes("train", iter(batches), 3, "this model", tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_codes_of_another_model_or_damaged_ones_are_refused(tmp_path):
+def test_damaged_codes_and_codes_of_another_model_are_rejected(tmp_path):
     write_codes("train", [code_batch(0, 5)], 5, "this model", tmp_path)
     with pytest.raises(ArtifactError, match=r"codes of the model this model, expected .*another"):
         read_codes("train", "another", tmp_path)
@@ -130,7 +130,7 @@ def test_codes_of_another_model_or_damaged_ones_are_refused(tmp_path):
         read_codes("train", "this model", tmp_path)
 
 
-def test_curves_come_back_to_the_bit(tmp_path):
+def test_curves_are_read_bit_for_bit_as_written(tmp_path):
     curves = pd.DataFrame({"step": [1, 2], "loss": [1 / 3, 1e-17]})
     write_curves(curves, tmp_path / "c.csv")
     assert read_curves(tmp_path / "c.csv").equals(curves)
@@ -149,7 +149,7 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
     assert paths[0].read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_repository_is_the_users_also_in_a_temporary_copy(tmp_path, monkeypatch):
+def test_the_repository_is_the_users_even_in_a_temporary_copy(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     assert repository() == tmp_path.resolve()
@@ -158,7 +158,7 @@ def test_the_repository_is_the_users_also_in_a_temporary_copy(tmp_path, monkeypa
     assert repository() == (tmp_path / "user").resolve()
 
 
-def test_swaps_come_back_by_kind_and_class(tmp_path, monkeypatch):
+def test_swaps_are_read_back_by_kind_and_class(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     matrices = {"mean": np.array([[5, 1], [0, 7]]), "prior": np.array([[6, 0], [2, 5]])}
     write_swaps(matrices, ["a, b", "c"])

@@ -15,7 +15,7 @@ from pipeline.artifacts.files import atomic_file, atomic_folder, tree_digest
 ROOT = Path(__file__).parents[3]
 
 
-def test_a_file_that_fails_halfway_leaves_the_old_one_and_nothing_else(tmp_path):
+def test_a_failed_file_write_keeps_the_previous_file_and_leaves_nothing_else(tmp_path):
     path = tmp_path / "f.txt"
     path.write_text("old")
     with pytest.raises(RuntimeError), atomic_file(path) as part:
@@ -25,7 +25,7 @@ def test_a_file_that_fails_halfway_leaves_the_old_one_and_nothing_else(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["f.txt"]
 
 
-def test_a_folder_that_fails_halfway_leaves_the_old_one_and_nothing_else(tmp_path):
+def test_a_failed_folder_write_keeps_the_previous_folder_and_leaves_nothing_else(tmp_path):
     with atomic_folder(tmp_path / "d") as folder:
         (folder / "old").touch()
     with pytest.raises(RuntimeError), atomic_folder(tmp_path / "d") as folder:
@@ -38,7 +38,7 @@ def test_a_folder_that_fails_halfway_leaves_the_old_one_and_nothing_else(tmp_pat
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])
-def test_files_are_readable_by_others_as_the_umask_says(tmp_path, umask):
+def test_file_permissions_follow_the_umask(tmp_path, umask):
     before = os.umask(umask)
     try:
         files.write_json(tmp_path / "a.json", {})
@@ -50,7 +50,7 @@ def test_files_are_readable_by_others_as_the_umask_says(tmp_path, umask):
     assert (tmp_path / "d").stat().st_mode & 0o777 == 0o777 & ~umask
 
 
-def test_json_with_nan_is_refused(tmp_path):
+def test_json_with_nan_is_rejected(tmp_path):
     with pytest.raises(ValueError, match="[Nn]a[Nn]|JSON"):
         files.write_json(tmp_path / "m.json", {"a": float("nan")})
     assert not list(tmp_path.iterdir())
@@ -70,7 +70,7 @@ def test_arrays_written_in_blocks_have_the_bytes_of_arrays_written_at_once(tmp_p
     }
 
 
-def test_a_mapped_array_can_be_changed_in_memory_and_its_file_stays(tmp_path):
+def test_changing_a_mapped_array_in_memory_does_not_change_its_file(tmp_path):
     files.write_array(tmp_path / "a.npy", np.zeros(3))
     array = files.read_array(tmp_path / "a.npy")
     array[0] = 1.0
@@ -124,7 +124,7 @@ def kill_in(code: str, folder: Path) -> None:
         assert started.stdout.readline() == "ready\n"
 
 
-def test_what_a_killed_process_left_unfinished_goes_when_the_next_one_writes(tmp_path):
+def test_leftovers_of_a_killed_process_are_removed_by_the_next_writer(tmp_path):
     (tmp_path / "f.txt").write_text("old")
     for code in (HALF_A_FILE, HALF_A_FOLDER):
         kill_in(code, tmp_path)
@@ -138,7 +138,7 @@ def test_what_a_killed_process_left_unfinished_goes_when_the_next_one_writes(tmp
     assert (tmp_path / "f.txt").read_text() == "whole"
 
 
-def test_a_folder_that_was_put_aside_when_the_process_was_killed_comes_back(tmp_path):
+def test_a_folder_set_aside_by_a_killed_process_is_restored(tmp_path):
     with atomic_folder(tmp_path / "d") as folder:
         (folder / "old").touch()
     kill_in(SET_ASIDE, tmp_path)
@@ -149,7 +149,7 @@ def test_a_folder_that_was_put_aside_when_the_process_was_killed_comes_back(tmp_
     assert [p.name for p in tmp_path.rglob("*")] == ["d", "old"]
 
 
-def test_a_writer_waits_for_the_one_before_it(tmp_path):
+def test_a_writer_waits_for_the_previous_writer_to_finish(tmp_path):
     with process(HALF_A_FILE, tmp_path) as first:
         first.stdout.readline()
         second = 'print("asks", flush=True)' + HALF_A_FILE.replace("half", "second")
@@ -174,7 +174,7 @@ for i in range(30):
 """
 
 
-def test_two_processes_that_write_the_same_path_at_once_both_succeed(tmp_path):
+def test_two_processes_writing_one_path_at_once_both_succeed(tmp_path):
     with process(MANY, tmp_path) as first, process(MANY, tmp_path) as second:
         while None in (first.poll(), second.poll()):
             if (tmp_path / "f.txt").exists():
@@ -185,7 +185,7 @@ def test_two_processes_that_write_the_same_path_at_once_both_succeed(tmp_path):
     assert len({(tmp_path / "d" / file).read_text() for file in ("a", "b")}) == 1
 
 
-def test_a_tree_has_another_digest_if_a_name_or_a_byte_differs(tmp_path):
+def test_the_digest_of_a_tree_changes_with_any_name_or_byte(tmp_path):
     def tree(**content: str) -> str:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         for name, text in content.items():

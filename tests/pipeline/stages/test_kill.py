@@ -98,7 +98,7 @@ def trained() -> float:
     return time.monotonic() - begun
 
 
-def test_killed_at_twenty_random_moments_it_comes_to_the_same_bits(stage):
+def test_a_training_killed_at_twenty_random_moments_gives_the_same_bits(stage):
     seconds, straight = trained(), outputs()
     moments, kills, halfway = random.Random(0), 0, 0  # noqa: S311 (moments, no secrets)
     while kills < KILLS:
@@ -131,7 +131,7 @@ def test_killed_at_twenty_random_moments_it_comes_to_the_same_bits(stage):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_a_stage_that_is_told_to_stop_says_so_in_its_run_and_goes_on_later(stage, sent):
+def test_a_terminated_stage_marks_its_run_killed_and_resumes_later(stage, sent):
     trained()
     straight = outputs()
     forget()

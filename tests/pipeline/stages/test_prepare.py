@@ -174,7 +174,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_real_archives_become_the_arrays_that_the_idx_format_describes(mnist_archives):
+def test_real_archives_are_decoded_as_the_idx_format_specifies(mnist_archives):
     dataset = stage.prepare(params(), mnist_archives)
 
     assert dataset.name == "mnist"
@@ -197,7 +197,7 @@ def test_real_archives_become_the_arrays_that_the_idx_format_describes(mnist_arc
     assert dataset.description["splits"]["train"]["class_counts"][:2] == [5923, 6742]
 
 
-def test_the_description_depends_on_neither_place_nor_way_of_the_archives(
+def test_the_description_does_not_depend_on_where_archives_come_from(
     small_archives, web, tmp_path, monkeypatch
 ):
     mirror, served = web
@@ -213,7 +213,7 @@ def test_the_description_depends_on_neither_place_nor_way_of_the_archives(
     assert str(tmp_path) not in (tmp_path / "a/dataset.json").read_text()
 
 
-def test_other_data_sets_are_served_by_name(small_archives, tmp_path):
+def test_other_data_sets_are_loaded_by_name(small_archives, tmp_path):
     put(small_archives, tmp_path / "raw", kind="KMNIST")
 
     dataset = stage.prepare(params("kmnist"), tmp_path / "raw")
@@ -244,7 +244,7 @@ def test_other_data_sets_are_served_by_name(small_archives, tmp_path):
         "no header",
     ],
 )
-def test_an_archive_of_the_right_sum_that_holds_no_such_array_is_refused(
+def test_an_archive_without_the_expected_array_is_rejected_despite_its_checksum(
     small_archives, tmp_path, monkeypatch, content
 ):
     packed = gzip.compress(content)
@@ -259,7 +259,7 @@ def test_an_archive_of_the_right_sum_that_holds_no_such_array_is_refused(
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other content", "empty"])
-def test_a_wrong_archive_is_named_with_both_sums_and_left_alone(small_archives, tmp_path, damage):
+def test_a_wrong_archive_is_named_with_both_checksums_and_kept(small_archives, tmp_path, damage):
     whole = small_archives[FILES[2]]
     wrong = {"truncated": whole[:-1], "other content": gzip.compress(b"x"), "empty": b""}[damage]
     folder = put(small_archives | {FILES[2]: wrong}, tmp_path / "raw")
@@ -274,9 +274,7 @@ def test_a_wrong_archive_is_named_with_both_sums_and_left_alone(small_archives, 
     assert not Path("data/prepared").exists()
 
 
-def test_a_wrong_archive_is_refused_before_anything_is_downloaded(
-    small_archives, tmp_path, monkeypatch
-):
+def test_a_wrong_archive_is_rejected_before_any_download(small_archives, tmp_path, monkeypatch):
     def download(*_: object) -> str:
         raise AssertionError("a download was begun")
 
@@ -298,7 +296,7 @@ def test_an_extracted_file_beside_the_archives_is_not_trusted(small_archives, tm
     assert (folder / "train-images-idx3-ubyte").read_bytes() == stray
 
 
-def test_without_archives_mirror_and_fallback_the_error_names_all_that_is_needed(tmp_path, capfd):
+def test_without_archives_mirror_and_fallback_the_error_lists_the_missing_files(tmp_path, capfd):
     write_params(tmp_path, fallback="none")
     earlier = stage.prepare(params("digits"), tmp_path / "data/raw")
     before = snapshot(tmp_path / "data")
@@ -315,7 +313,7 @@ def test_without_archives_mirror_and_fallback_the_error_names_all_that_is_needed
     assert earlier.name == "digits"
 
 
-def test_without_archives_and_mirror_the_fallback_is_taken_loudly(tmp_path, capfd):
+def test_without_archives_and_mirror_the_fallback_is_used_with_a_warning(tmp_path, capfd):
     write_params(tmp_path, fallback="digits")
 
     assert run_stage("prepare") == 0
@@ -354,7 +352,9 @@ def test_digits_have_every_class_in_both_splits_and_the_same_bytes_each_time(tmp
     )
 
 
-def test_held_out_images_are_the_training_images_that_are_missing_there(small_archives, tmp_path):
+def test_held_out_images_are_exactly_those_missing_from_the_training_split(
+    small_archives, tmp_path
+):
     put(small_archives, tmp_path / "raw")
     before = stage.prepare(params(), tmp_path / "raw", tmp_path / "a").train.images.copy()
 
@@ -369,7 +369,7 @@ def test_held_out_images_are_the_training_images_that_are_missing_there(small_ar
     assert not (tmp_path / "a/validation").exists()
 
 
-def test_holding_all_images_out_is_refused_before_anything_is_written(small_archives, tmp_path):
+def test_holding_out_all_images_is_rejected_before_anything_is_written(small_archives, tmp_path):
     put(small_archives, tmp_path / "raw")
     for size in (11, 29, 30, 10**9):
         said = f"validation_size: got {size}, expected at most 10 of the 30 training images"
@@ -383,7 +383,7 @@ def test_the_sizes_that_the_parameters_are_checked_by_are_those_of_the_data_sets
     assert TRAINING_IMAGES["digits"] == len(load_embedded_digits()["train"].labels)
 
 
-def test_digits_are_the_original_ones_enlarged_each_once():
+def test_each_original_digit_appears_once_enlarged():
     bunch = load_digits()
     enlarged = np.stack(
         [
@@ -402,7 +402,7 @@ def test_digits_are_the_original_ones_enlarged_each_once():
     assert sorted(found) == list(range(1797))
 
 
-def test_missing_archives_are_downloaded_verified_and_kept_quietly(
+def test_missing_archives_are_downloaded_verified_and_kept_without_a_warning(
     small_archives, web, tmp_path, monkeypatch, capfd
 ):
     mirror, served = web
@@ -418,9 +418,7 @@ def test_missing_archives_are_downloaded_verified_and_kept_quietly(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_page_served_in_place_of_an_archive_is_refused(
-    small_archives, web, tmp_path, monkeypatch
-):
+def test_a_web_page_in_place_of_an_archive_is_rejected(small_archives, web, tmp_path, monkeypatch):
     mirror, served = web
     page = b"<html>Please log in to this network</html>"
     for file in FILES:
@@ -435,7 +433,7 @@ def test_a_page_served_in_place_of_an_archive_is_refused(
     assert snapshot(tmp_path / "raw") == {f"MNIST/raw/{FILES[0]}": small_archives[FILES[0]]}
 
 
-def test_a_mirror_that_never_answers_is_given_up_in_time_and_the_next_one_tried(
+def test_a_silent_mirror_is_abandoned_in_time_and_the_next_one_is_tried(
     silent, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
@@ -479,7 +477,7 @@ def sending(kind: type[Sender]) -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_mirror_that_never_ends_is_given_up_before_the_disk_is_full(tmp_path, monkeypatch):
+def test_an_endless_mirror_is_abandoned_before_the_disk_is_full(tmp_path, monkeypatch):
     class Endless(Sender):
         blocks, pause = 10**6, 0.01
 
@@ -491,7 +489,7 @@ def test_a_mirror_that_never_ends_is_given_up_before_the_disk_is_full(tmp_path, 
     assert (tmp_path / "a.gz").stat().st_size <= most
 
 
-def test_a_mirror_that_sends_a_byte_now_and_then_is_given_up(tmp_path):
+def test_a_trickling_mirror_is_abandoned(tmp_path):
     class Trickle(Sender):
         blocks, block, pause = 10**6, b"x", 0.05
 
@@ -501,7 +499,7 @@ def test_a_mirror_that_sends_a_byte_now_and_then_is_given_up(tmp_path):
     assert 1.0 < time.monotonic() - begun < 5.0
 
 
-def test_a_slow_mirror_is_not_given_up_while_bytes_come(tmp_path):
+def test_a_slow_but_steady_mirror_is_not_abandoned(tmp_path):
     content, timeout = Sender.block * Sender.blocks, 2.5
     begun = time.monotonic()
     with sending(Sender) as mirror:
@@ -510,7 +508,7 @@ def test_a_slow_mirror_is_not_given_up_while_bytes_come(tmp_path):
     assert (tmp_path / "a.gz").read_bytes() == content
 
 
-def test_an_archive_arrives_as_it_is_stored_also_if_the_mirror_calls_it_compressed(tmp_path):
+def test_an_archive_is_stored_unchanged_even_if_the_mirror_declares_it_compressed(tmp_path):
     content = gzip.compress(b"images")
 
     class Compressed(Sender):
@@ -521,7 +519,7 @@ def test_an_archive_arrives_as_it_is_stored_also_if_the_mirror_calls_it_compress
     assert (tmp_path / "a.gz").read_bytes() == content
 
 
-def test_a_download_that_breaks_off_is_refused(tmp_path):
+def test_an_incomplete_download_is_rejected(tmp_path):
     class Breaking(Sender):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -556,7 +554,7 @@ def test_ctrl_c_ends_a_download_promptly_and_leaves_nothing(silent, tmp_path):
     assert snapshot(tmp_path).keys() == {"params.yaml"}
 
 
-def test_archives_are_looked_for_in_the_users_repository(
+def test_archives_are_searched_in_the_users_repository(
     small_archives, tmp_path, monkeypatch, capsys
 ):
     put(small_archives, tmp_path / "repository/data/raw")
@@ -573,7 +571,7 @@ def test_archives_are_looked_for_in_the_users_repository(
     assert "30 train, 20 test" in capsys.readouterr().out
 
 
-def test_wrong_parameters_stop_the_stage_before_it_touches_anything(tmp_path, capsys):
+def test_invalid_parameters_stop_the_stage_before_it_changes_anything(tmp_path, capsys):
     write_params(tmp_path, dataset="cifar")
 
     assert run_stage("prepare") == 1
@@ -584,7 +582,7 @@ def test_wrong_parameters_stop_the_stage_before_it_touches_anything(tmp_path, ca
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
-def test_an_archive_that_cannot_be_read_gives_one_line(small_archives, tmp_path, capsys):
+def test_an_unreadable_archive_gives_a_one_line_error(small_archives, tmp_path, capsys):
     write_params(tmp_path, fallback="digits")
     folder = put(small_archives, tmp_path / "data/raw")
     (folder / FILES[0]).unlink()
@@ -598,7 +596,7 @@ def test_an_archive_that_cannot_be_read_gives_one_line(small_archives, tmp_path,
     assert (folder / FILES[0]).is_symlink()
 
 
-def test_every_data_set_says_where_it_comes_from_and_under_which_licence():
+def test_every_data_set_states_its_source_and_licence():
     assert set(stage.ABOUT) == {"mnist", "fashion_mnist", "kmnist", "digits"}
     for about in stage.ABOUT.values():
         assert len(set(about["class_names"])) == 10

@@ -35,7 +35,7 @@ def interrupted(monkeypatch, small: Params, step: int, reason: BaseException) ->
 
 
 @pytest.mark.parametrize("reason", [KeyboardInterrupt(), OSError(28, "no space left")])
-def test_an_interrupted_training_goes_on_to_the_same_bytes_in_the_same_run(
+def test_an_interrupted_training_resumes_to_the_same_bytes_in_the_same_run(
     small, monkeypatch, reason
 ):
     run.execute("train", small)
@@ -55,7 +55,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes_in_the_same_run(
     assert not list(Path(".checkpoints").rglob("*.safetensors"))
 
 
-def test_the_run_of_a_failed_training_says_so_and_registers_nothing(small, monkeypatch):
+def test_a_failed_training_ends_its_run_failed_and_registers_nothing(small, monkeypatch):
     interrupted(monkeypatch, small, 8, OSError(28, "no space left"))
     (found,) = mlflow.search_runs([store.connect()], output_format="list")
     assert found.info.status == "FAILED"
@@ -63,7 +63,7 @@ def test_the_run_of_a_failed_training_says_so_and_registers_nothing(small, monke
     assert not MlflowClient().search_model_versions("name = 'vaegan'")
 
 
-def test_other_parameters_do_not_take_up_the_checkpoint(small, monkeypatch, capsys):
+def test_other_parameters_do_not_resume_from_the_checkpoint(small, monkeypatch, capsys):
     interrupted(monkeypatch, small, 12, KeyboardInterrupt())
     run.execute("train", replace(small, train=replace(small.train, lr=1e-4)))
     assert "resuming" not in capsys.readouterr().out

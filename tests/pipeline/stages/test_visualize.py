@@ -65,7 +65,7 @@ def test_swaps_take_identity_by_column_and_style_by_row(monkeypatch, inputs):
     assert "codes" in title
 
 
-def test_reconstructions_are_of_the_images_beside_them(monkeypatch, inputs):
+def test_each_reconstruction_belongs_to_the_image_beside_it(monkeypatch, inputs):
     originals, generated, _, _ = handed(
         monkeypatch, "reconstruction_grid", visualize.plot_reconstructions, inputs
     )
@@ -94,7 +94,7 @@ def test_a_sweep_moves_one_dimension_over_the_datas_range_and_holds_the_rest(mon
     assert place not in positions_of(others, inputs)
 
 
-def test_the_table_of_metrics_has_its_rows_in_the_order_of_metrics_with_intervals(monkeypatch):
+def test_the_figure_of_metrics_has_rows_in_table_order_with_intervals(monkeypatch):
     rows: list[tuple] = []
     monkeypatch.setattr(visualize, "metric_table", lambda given, title: rows.extend(given))
     metrics = {"latent/kl": 13.0, "leakage/mean": 0.2, "control/label": 1.0}

@@ -55,7 +55,7 @@ def mlflow_runs(*changes: dict) -> pd.DataFrame:
     return pd.DataFrame([base | change for change in changes])
 
 
-def test_an_interval_is_students_and_a_single_value_has_none():
+def test_an_interval_is_students_and_one_value_has_none():
     # t(0.975, 2) = 4.3027; the deviation of 1, 2, 3 is 1.
     assert interval([0.1, 0.2, 0.3]) == f"0.2000 ± {4.30265 * 0.1 / np.sqrt(3):.4f}"
     assert interval([0.25]) == "0.2500"
@@ -123,14 +123,14 @@ def test_a_failed_attempt_is_named_until_a_newer_run_has_finished():
     )
 
 
-def test_of_several_runs_of_one_set_and_seed_the_newest_counts():
+def test_the_newest_of_several_runs_with_equal_parameters_and_seed_counts():
     found = summarize_runs(
         mlflow_runs({"metrics.leakage/mean": 0.1}, {"metrics.leakage/mean": 0.9}), DEFAULT
     )
     assert found["leakage/mean"].tolist() == [0.1]
 
 
-def test_a_row_averages_only_runs_that_were_measured_alike(capsys):
+def test_a_row_averages_only_runs_of_one_protocol(capsys):
     found = summarize_runs(
         mlflow_runs(
             {},
@@ -144,13 +144,13 @@ def test_a_row_averages_only_runs_that_were_measured_alike(capsys):
     assert "note: 2 runs are left out" in capsys.readouterr().err
 
 
-def test_a_parameter_that_was_changed_after_the_training_counts_as_it_is_now():
+def test_a_parameter_changed_after_training_counts_with_its_new_value():
     run = {"params.train.seed": "0", "params.model.dim": "2", "tags.now.model.dim": "5"}
     assert changed_params(run, DEFAULT) == {"model.dim": 5}
     assert changed_params(run | {"tags.now.model.dim": np.nan}, DEFAULT) == {}
 
 
-def test_a_run_of_another_data_set_is_another_row_whatever_was_asked_for():
+def test_a_run_on_a_fallback_data_set_is_a_row_of_its_own():
     run = {"params.dataset": "digits", "params.prepare.dataset": "mnist"}  # a fallback
     assert changed_params(run, {"prepare.dataset": "mnist"}) == {"prepare.dataset": "digits"}
     assert changed_params({"params.dataset": "mnist"}, {"prepare.dataset": "mnist"}) == {}
@@ -211,12 +211,12 @@ def test_a_few_experiments_are_shown_with_a_line_per_metric_that_fits_a_terminal
     assert [list(cells) for cells in zip(*turned, strict=True)] == before
 
 
-def test_a_metric_that_no_run_has_is_an_empty_column():
+def test_a_metric_missing_from_all_runs_is_an_empty_column():
     line = table(rows(("default", 0, 0.1)).drop(columns="latent/kl")).splitlines()[2]
     assert line.endswith("| 0.1000 |  |")
 
 
-def test_a_preset_goes_by_its_name():
+def test_a_preset_is_shown_by_its_name():
     default, known = flat(load_params()), presets.read_all()
     changes = {k: v for k, v in known["cycle"].items() if default[k] != v}
     logged = {f"params.{k}": str(v) for k, v in (default | changes).items()}
@@ -241,7 +241,9 @@ def outside_git(tmp_path, monkeypatch):
     mlflow.set_tracking_uri(before)
 
 
-def test_without_a_store_or_a_run_with_results_one_line_says_so(outside_git, capsys, empty_store):
+def test_without_a_store_or_results_compare_gives_a_one_line_error(
+    outside_git, capsys, empty_store
+):
     assert compare.main([]) == 1
     hint = "Recorded ones: python -m pipeline compare --recorded docs/experiments.csv"
     assert capsys.readouterr().err == (
@@ -284,7 +286,7 @@ def test_runs_of_a_store_are_compared_outside_of_any_git_repository(
     assert capsys.readouterr().out == printed
 
 
-def test_what_is_recorded_comes_back_and_a_rerun_takes_its_own_place(tmp_path):
+def test_recorded_runs_are_read_back_and_a_rerun_replaces_its_own(tmp_path):
     path = tmp_path / "runs.csv"
 
     def one(name: str, seed: int, **metrics: float) -> dict:
@@ -322,7 +324,7 @@ def test_dvcs_table_shows_the_main_metrics_and_the_parameters(capsys, column, sh
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "name,seed\ndefault,x\n"])
-def test_a_file_that_is_no_record_is_refused_in_a_line(tmp_path, capsys, text):
+def test_a_file_without_recorded_runs_is_rejected_in_a_line(tmp_path, capsys, text):
     path = tmp_path / "runs.csv"
     path.write_text(text)
     assert compare.main(["--recorded", str(path)]) == 1

@@ -17,13 +17,13 @@ def _in_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-def test_the_presets_of_the_readme_are_there():
+def test_the_documented_presets_exist():
     assert {"report", "mathieu", "cycle", "pairs"} <= set(NAMES)
     assert presets.list_names() == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_preset_is_valid_changes_something_and_says_why(name):
+def test_each_preset_is_valid_changes_something_and_states_why(name):
     default, changes = load_params(), presets.read(name)
     assert (
         flat(presets.apply_changes(changes, default, ROOT / "presets")) == flat(default) | changes
@@ -33,7 +33,7 @@ def test_a_preset_is_valid_changes_something_and_says_why(name):
 
 
 @pytest.mark.parametrize("name", ["pairs", "cycle"])
-def test_presets_of_weak_supervision_ask_for_no_label(name):
+def test_weakly_supervised_presets_need_no_labels(name):
     params = presets.apply_changes(presets.read(name), load_params(), ROOT / "presets")
     assert params.train.supervision == "pairs"
     assert params.train.weights.confusion == 0
@@ -48,7 +48,7 @@ def test_a_preset_is_printed_as_arguments_of_dvc(capsys):
     assert capsys.readouterr().out.split() == NAMES
 
 
-def test_an_unknown_preset_is_answered_with_those_that_are_there(capsys):
+def test_an_unknown_preset_gives_the_list_of_presets(capsys):
     assert presets.main(["nonsense"]) == 1
     assert "preset: got nonsense, expected one of cycle" in capsys.readouterr().err
 
@@ -62,7 +62,7 @@ def test_an_unknown_preset_is_answered_with_those_that_are_there(capsys):
         ("a: b: c\n", "mine.yaml: is not YAML"),
     ],
 )
-def test_a_broken_preset_is_refused_in_a_line(tmp_path, monkeypatch, capsys, text, message):
+def test_an_invalid_preset_is_rejected_in_a_line(tmp_path, monkeypatch, capsys, text, message):
     monkeypatch.setattr(presets, "FOLDER", tmp_path)
     (tmp_path / "mine.yaml").write_text(text)
     assert presets.main(["mine"]) == 1
@@ -72,6 +72,6 @@ def test_a_broken_preset_is_refused_in_a_line(tmp_path, monkeypatch, capsys, tex
     assert len(error.splitlines()) == 1
 
 
-def test_a_preset_is_a_name_and_no_path(capsys):
+def test_a_path_is_not_accepted_as_a_preset(capsys):
     assert presets.main(["../params"]) == 1
     assert "preset: got ../params, expected one of" in capsys.readouterr().err

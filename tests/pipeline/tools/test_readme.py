@@ -87,7 +87,7 @@ def test_the_documents_state_what_their_sources_say(document, known):
     assert readme.update(text, table(recorded(readme.RECORDED)), known) == text
 
 
-def test_a_fact_without_a_source_is_refused(known):
+def test_a_fact_without_a_source_is_rejected(known):
     with pytest.raises(ValueError, match="<!-- default leakage/meen --> names no fact"):
         readme.update("<!-- default leakage/meen -->0.1<!-- / -->", PRINTED, known)
 
@@ -115,6 +115,6 @@ def test_the_runs_that_are_said_to_meet_all_targets_do(run):
         assert mean <= float(bound) if relation == "≤" else mean >= float(bound), metric
 
 
-def test_a_record_without_the_default_is_refused():
+def test_a_record_without_the_default_is_rejected():
     with pytest.raises(ValueError, match="has no run of the default"):
         readme.default_values("| what was changed | seeds |\n| --- | --- |")

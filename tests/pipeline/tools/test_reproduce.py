@@ -101,7 +101,7 @@ def train_and_register(patch: bytes | None = None) -> None:
 
 
 @pytest.mark.parametrize("project", ["", "papers/a project"], indirect=True)
-def test_a_version_of_an_older_layout_is_reproduced_wherever_the_project_lies(project, capsys):
+def test_a_version_of_an_older_layout_is_reproduced_in_any_folder(project, capsys):
     train_and_register()
     (project / "make.py").write_text(MAKE.replace("VALUE", "edited since"))
     assert reproduce.main(["--version", "1"]) == 0
@@ -113,7 +113,7 @@ def test_a_version_of_an_older_layout_is_reproduced_wherever_the_project_lies(pr
     assert "reproduce-" not in git(project, "worktree", "list")
 
 
-def test_what_was_changed_since_the_commit_is_applied(project, capsys):
+def test_changes_since_the_commit_are_applied(project, capsys):
     (project / "make.py").write_text(MAKE.replace("VALUE", "changed"))
     train_and_register()
     git(project, "checkout", "make.py")
@@ -137,7 +137,7 @@ def test_a_patch_with_paths_relative_to_the_project_is_applied_too(project, caps
     assert "3 of 3 recorded outputs agree" in capsys.readouterr().out
 
 
-def test_a_tampered_record_and_damaged_weights_show(project, capsys):
+def test_tampered_records_and_damaged_weights_are_detected(project, capsys):
     train_and_register()
     MlflowClient().set_model_version_tag(NAME, "1", f"{OUTPUT_PREFIX}judge", "0" * 64)
     (project / "models/weights.safetensors").write_text("damaged")
@@ -148,7 +148,7 @@ def test_a_tampered_record_and_damaged_weights_show(project, capsys):
     assert differ == ["judge", "registered"]
 
 
-def test_what_cannot_be_reproduced_is_told_in_a_line_and_leaves_no_worktree(project, capsys):
+def test_a_version_that_cannot_be_reproduced_gives_one_line_and_leaves_no_worktree(project, capsys):
     assert reproduce.main(["--version", "7"]) == 2
     assert "error: --version: got 7, expected a version of vaegan" in capsys.readouterr().err
     train_and_register()
@@ -289,7 +289,7 @@ def test_an_output_is_compared_if_a_record_or_a_stage_names_it(tmp_path):
         (None, "a", "not recorded"),
     ],
 )
-def test_an_outcome_says_how_a_record_and_its_reproduction_compare(recorded, reproduced, outcome):
+def test_an_outcome_states_whether_record_and_reproduction_agree(recorded, reproduced, outcome):
     assert Comparison("models", recorded, reproduced).outcome == outcome
 
 

@@ -51,7 +51,7 @@ def holder(alias: str = "champion") -> str | None:
     return str(found.version) if found else None
 
 
-def test_the_first_that_passes_is_champion_and_a_better_one_takes_its_place(register):
+def test_the_first_passing_version_is_champion_until_a_better_one(register):
     assert champion.consider(register(0), results(0.3)) == (
         "version 1: champion of mnist: leakage/mean 0.3000"
     )
@@ -84,7 +84,7 @@ def test_the_first_that_passes_is_champion_and_a_better_one_takes_its_place(regi
         (results(0.2, protocol="q"), "another protocol; .*--set 2"),
     ],
 )
-def test_a_candidate_that_is_not_better_in_every_respect_is_refused(register, candidate, reason):
+def test_a_candidate_that_fails_any_condition_is_rejected(register, candidate, reason):
     champion.consider(register(0), results(0.3))
     said = champion.consider(register(1), candidate)
     assert said.startswith("version 2: not champion: ")
@@ -92,7 +92,7 @@ def test_a_candidate_that_is_not_better_in_every_respect_is_refused(register, ca
     assert holder() == "1"
 
 
-def test_champions_of_two_data_sets_never_meet(register):
+def test_champions_of_two_data_sets_are_independent(register):
     champion.consider(register(0), results(0.3))
     champion.consider(register(1, "digits"), results(0.1, dataset="digits"))
     assert (holder(), holder("champion-digits")) == ("1", "2")
@@ -110,7 +110,7 @@ def test_evaluating_the_champion_again_leaves_it_and_its_reason(register):
     assert holder() == "2"
 
 
-def test_of_two_that_are_evaluated_at_once_the_better_one_is_champion(register):
+def test_the_better_of_two_versions_evaluated_at_once_is_champion(register):
     digests = [register(seed) for seed in range(4)]
     leakages = [0.3, 0.1, 0.2, 0.25]
     threads = [
@@ -124,7 +124,7 @@ def test_of_two_that_are_evaluated_at_once_the_better_one_is_champion(register):
     assert holder() == "2"
 
 
-def test_the_alias_goes_back_by_hand_and_the_list_says_so(register, capsys):
+def test_the_champion_can_be_set_by_hand_and_the_list_shows_it(register, capsys):
     champion.consider(register(0), results(0.3))
     champion.consider(register(1), results(0.2))
     assert champion.main(["--set", "1"]) == 0
@@ -246,7 +246,7 @@ def test_the_metric_to_choose_by_may_change(register):
     assert said.endswith("swap/identity_accuracy 0.9600 is no better than 0.9600 of version 2")
 
 
-def test_a_store_that_does_not_answer_has_not_said_that_there_is_no_champion(register, monkeypatch):
+def test_an_unreachable_store_does_not_mean_that_there_is_no_champion(register, monkeypatch):
     champion.consider(register(0), results(0.2))
     digest = register(1)
 

@@ -70,7 +70,7 @@ def test_reports_are_in_the_store_while_the_stage_runs(workspace):
     assert followed.steps() == [5, 10]
 
 
-def test_a_slow_store_does_not_keep_a_report_waiting(workspace, monkeypatch):
+def test_a_slow_store_does_not_delay_a_report(workspace, monkeypatch):
     answer, log = threading.Event(), MlflowClient.log_image
     monkeypatch.setattr(MlflowClient, "log_image", lambda *a, **k: answer.wait(60) and log(*a, **k))
     followed = Followed()
@@ -81,9 +81,7 @@ def test_a_slow_store_does_not_keep_a_report_waiting(workspace, monkeypatch):
     assert followed.steps() == [1]
 
 
-def test_a_report_that_the_store_did_not_take_is_sent_before_the_next(
-    workspace, monkeypatch, capsys
-):
+def test_a_report_that_failed_to_send_is_sent_before_the_next(workspace, monkeypatch, capsys):
     send, failing = ModelRun._send_report, {2, 3}
     monkeypatch.setattr(follower, "RETRY_AFTER", 0.0)
 
@@ -105,7 +103,7 @@ def test_a_report_that_the_store_did_not_take_is_sent_before_the_next(
     assert "is back" in said
 
 
-def test_a_fault_of_our_own_is_no_lost_store_and_ends_no_stage(workspace, monkeypatch):
+def test_a_programming_error_in_the_follower_does_not_end_the_stage(workspace, monkeypatch):
     def fail(*_, **__) -> None:
         raise TypeError("a mistake")
 
@@ -135,7 +133,7 @@ def test_whatever_a_store_raises_the_stage_goes_on(workspace, monkeypatch, capsy
     assert "Traceback" not in said
 
 
-def test_who_stops_a_training_waits_for_one_report_and_not_for_all(workspace, monkeypatch):
+def test_stopping_a_training_waits_for_one_report_only(workspace, monkeypatch):
     log, begun, stopped = MlflowClient.log_image, threading.Event(), threading.Event()
 
     def slow(*arguments, **options) -> None:
@@ -155,7 +153,7 @@ def test_who_stops_a_training_waits_for_one_report_and_not_for_all(workspace, mo
     assert (found.info.status, found.data.tags["failure"]) == ("KILLED", "a reason")
 
 
-def test_a_store_that_is_found_lost_is_not_asked_for_every_report(workspace, monkeypatch):
+def test_a_lost_store_is_not_contacted_for_every_report(workspace, monkeypatch):
     asked = []
 
     def silent(self, event, doubt) -> None:
@@ -238,13 +236,13 @@ def test_a_server_that_has_lost_its_artifacts_gets_them_back_by_track(on_server,
     assert "could not be loaded" not in capsys.readouterr().out
 
 
-def test_a_server_that_is_back_before_the_end_has_missed_nothing(on_server, small, monkeypatch):
+def test_a_server_that_returns_before_the_end_receives_everything(on_server, small, monkeypatch):
     monkeypatch.setattr(follower, "RETRY_AFTER", 0.0)
     train_and_lose(on_server, small, monkeypatch, back=12)
     whole(newest_run())
 
 
-def test_what_a_lost_server_missed_is_sent_by_the_next_stage(on_server, small, monkeypatch, capsys):
+def test_the_next_stage_sends_what_a_lost_server_missed(on_server, small, monkeypatch, capsys):
     train_and_lose(on_server, small, monkeypatch, back=None)
     assert (MODEL / "weights.safetensors").is_file()  # the training went on
     assert "the next stage" in capsys.readouterr().err
@@ -257,7 +255,9 @@ def test_what_a_lost_server_missed_is_sent_by_the_next_stage(on_server, small, m
     assert champion.list_versions()[0].startswith("version")
 
 
-def test_the_next_stage_stops_at_once_as_long_as_the_server_is_gone(on_server, small, monkeypatch):
+def test_the_next_stage_stops_at_once_while_the_server_is_unreachable(
+    on_server, small, monkeypatch
+):
     train_and_lose(on_server, small, monkeypatch, back=None)
     with pytest.raises(ValueError, match="does not answer"):
         run.execute("encode", small)

@@ -36,7 +36,7 @@ def repository(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def test_origin_names_commit_and_whether_the_tree_has_changes(repository):
+def test_provenance_records_the_commit_and_whether_the_tree_has_changes(repository):
     clean = {
         "git.commit": git(repository, "rev-parse", "HEAD").strip(),
         "git.dirty": "false",
@@ -62,7 +62,7 @@ def test_origin_names_commit_and_whether_the_tree_has_changes(repository):
         "diff.relative=false",
     ],
 )
-def test_the_patch_makes_the_same_tree_of_a_clean_checkout(repository, tmp_path, setting):
+def test_the_patch_turns_a_clean_checkout_into_the_same_tree(repository, tmp_path, setting):
     """Whatever the user's own git is set to, and whatever bytes the files hold."""
     if setting:
         git(repository, "config", *setting.split("=", 1))
@@ -80,7 +80,7 @@ def test_the_patch_makes_the_same_tree_of_a_clean_checkout(repository, tmp_path,
     assert "new file.py" in git(repository, "ls-files", "--others")
 
 
-def test_large_files_that_git_does_not_know_are_left_out_and_named(repository):
+def test_large_untracked_files_are_left_out_and_named(repository):
     (repository / "large").write_bytes(b"0" * (MOST_BYTES + 1))
     (repository / "small").write_bytes(b"1")
     found = provenance()
@@ -217,6 +217,6 @@ def test_a_monitor_of_the_file_system_that_goes_on_does_not_keep_git_waiting(rep
     assert not (repository / ".git/fsmonitor--daemon.ipc").exists()
 
 
-def test_the_digest_of_parameters_follows_values_and_not_their_order():
+def test_the_digest_of_parameters_depends_on_values_but_not_on_order():
     assert params_digest({"a": 1, "b": 2.0}) == params_digest({"b": 2.0, "a": 1})
     assert params_digest({"a": 1}) != params_digest({"a": 2})

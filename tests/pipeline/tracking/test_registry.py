@@ -115,7 +115,7 @@ def tensor(images):
     return torch.from_numpy(images)
 
 
-def test_images_of_the_test_model_are_told_apart(model, images):
+def test_the_test_model_distinguishes_the_test_images(model, images):
     """Or else none of the comparisons below would mean anything."""
     drawn = model.reconstruct(tensor(images)).detach().numpy()
     swapped = model.swap(tensor(images[[1, 2, 0]]), tensor(images)).detach().numpy()
@@ -151,7 +151,7 @@ def test_swaps_the_identity_in_and_keeps_the_style(served, model, images):
     np.testing.assert_allclose(answer, expected, atol=ATOL)
 
 
-def test_takes_the_next_images_identity_where_none_is_named(served, model, images):
+def test_swap_uses_the_next_images_identity_by_default(served, model, images):
     answer = served.predict(images, params={"task": "swap"})
     expected = model.swap(tensor(images[[1, 2, 0]]), tensor(images)).detach().numpy()
     np.testing.assert_allclose(answer, expected, atol=ATOL)
@@ -198,7 +198,7 @@ def test_another_seed_samples_another_style(served, images):
     assert np.abs(one - two).max() > 0.01
 
 
-def test_leaves_the_images_it_is_given_alone(served, images):
+def test_predict_does_not_change_the_given_images(served, images):
     given = images.copy()
     given.setflags(write=False)
     served.predict(given, params={"task": "swap"})
@@ -260,7 +260,7 @@ def set_first(images, value):
         ("swap", "params must be an object of names and values, got 'swap'"),
     ],
 )
-def test_refuses_a_wrong_parameter_with_a_sentence(served, images, params, message):
+def test_an_invalid_parameter_is_rejected_with_a_sentence(served, images, params, message):
     with pytest.raises(MlflowException, match=message.replace("[", r"\[")) as refusal:
         served.predict(images, params=params)
     assert refusal.value.get_http_status_code() == 400
@@ -347,14 +347,14 @@ def test_the_scoring_server_swaps_to_a_class(served_at, served, images, identity
         (lambda x: x.astype(np.float64), "type float64, expected float32 images"),
     ],
 )
-def test_refuses_images_that_are_none_with_a_sentence(served, images, change, message):
+def test_invalid_images_are_rejected_with_a_sentence(served, images, change, message):
     with pytest.raises(MlflowException, match=message) as refusal:
         served.predict(change(images))
     assert refusal.value.get_http_status_code() == 400
     assert "\n" not in refusal.value.message
 
 
-def test_the_ends_of_the_range_are_in_it(served, images):
+def test_pixel_values_0_and_1_are_accepted(served, images):
     for end in (0.0, 1.0):
         assert served.predict(set_first(images, end)).shape == images.shape
 
@@ -371,7 +371,7 @@ def test_signature_names_shapes_and_every_parameter_with_its_default(registered,
     }
 
 
-def test_input_example_is_there_and_ready_to_be_sent(registered, served, images):
+def test_the_input_example_is_a_valid_request(registered, served, images):
     np.testing.assert_array_equal(served.input_example, images)
     request = json.loads((registered.files / "serving_input_example.json").read_text())
     np.testing.assert_array_equal(np.array(request["inputs"], np.float32), images)
@@ -398,7 +398,7 @@ def imported_packages(module):
     return packages - set(sys.stdlib_module_names) - {"vaegan"}
 
 
-def test_requirements_are_what_the_model_imports_each_pinned_as_installed(registered):
+def test_requirements_are_the_models_imports_pinned_to_installed_versions(registered):
     lines = (registered.files / "requirements.txt").read_text().split()
     pins = dict(line.split("==") for line in lines)  # fails where a line has no ==
     assert set(pins) == imported_packages("pipeline.tracking.served_model")
@@ -412,7 +412,7 @@ def test_local_part_of_a_version_is_not_pinned(monkeypatch):
     assert "torch==2.12.1" in registry.requirements()
 
 
-def test_is_code_and_weights_and_nothing_that_runs_when_read(registered):
+def test_the_registered_model_is_code_and_weights_without_pickles(registered):
     files = [file for file in registered.files.rglob("*") if file.is_file()]
     texts = {"MLmodel", "registered_model_meta"}  # YAML, MLflow's own
     kinds = {file.suffix for file in files if file.name not in texts}
@@ -426,7 +426,7 @@ def test_is_code_and_weights_and_nothing_that_runs_when_read(registered):
     )
 
 
-def test_carries_no_bytecode(store, model, images, monkeypatch):
+def test_the_registered_model_contains_no_bytecode(store, model, images, monkeypatch):
     """Even where the package that is copied has some."""
     package = store.folder / "with_bytecode" / "vaegan"
     shutil.copytree(ROOT / "vaegan", package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -441,7 +441,7 @@ def test_carries_no_bytecode(store, model, images, monkeypatch):
     assert not [path for path in files.rglob("*") if "pyc" in path.name]
 
 
-def test_lands_in_its_runs_experiment_with_the_metrics_of_its_step(store, registered):
+def test_the_logged_model_is_in_its_runs_experiment_with_the_metrics_of_its_step(store, registered):
     client = MlflowClient()
     assert registered.logged.experiment_id == store.experiment
     assert registered.logged.source_run_id == registered.run_id
@@ -452,7 +452,7 @@ def test_lands_in_its_runs_experiment_with_the_metrics_of_its_step(store, regist
 
 
 @pytest.mark.parametrize("active", ["this run", "another run", "none, ended"])
-def test_registers_into_a_run_and_leaves_it_as_it_was(store, registered, images, active):
+def test_registering_leaves_the_state_of_the_run_unchanged(store, registered, images, active):
     client = MlflowClient()
     run_id = client.create_run(store.experiment).info.run_id
     if active == "none, ended":
@@ -494,7 +494,7 @@ def test_newest_version_is_the_candidate_and_is_found_by_its_weights(store, regi
     )
 
 
-def test_tags_the_newest_version_of_a_model_and_leaves_its_other_tags(store, images):
+def test_tagging_a_version_keeps_its_other_tags(store, images):
     folder = store.folder / "tagged"
     random_model(2).save(folder)
     digest = weights_digest(folder)
@@ -571,13 +571,13 @@ def test_lock_tag_is_the_md5_that_dvc_recorded_for_the_trained_model(tmp_path):
         LOCK.replace("md5: 0123456789abcdef.dir, ", ""),
     ],
 )
-def test_there_is_no_lock_tag_where_dvc_recorded_no_model(tmp_path, text):
+def test_there_is_no_lock_tag_if_dvc_recorded_no_model(tmp_path, text):
     if text is not None:
         (tmp_path / "dvc.lock").write_text(text)
     assert registry.dvc_lock_tags(tmp_path / "dvc.lock") == {}
 
 
-def test_a_lock_file_in_conflict_is_refused_by_name(tmp_path):
+def test_a_lock_file_in_conflict_is_rejected_by_name(tmp_path):
     (tmp_path / "dvc.lock").write_text("<<<<<<< HEAD\n" + LOCK + "=======\n")
     with pytest.raises(ArtifactError, match="dvc.lock is not YAML"):
         registry.dvc_lock_tags(tmp_path / "dvc.lock")

@@ -49,7 +49,7 @@ time.sleep(600)
 """
 
 
-def test_a_killed_process_leaves_its_run_killed_and_not_running_for_ever(told):
+def test_the_run_of_a_killed_process_is_closed_as_killed(told):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [sys.executable, "-c", LEFT], env=environment, stdout=subprocess.PIPE, text=True
@@ -68,7 +68,7 @@ def test_a_killed_process_leaves_its_run_killed_and_not_running_for_ever(told):
     assert told.sync(told.begin()) == run.info.run_id
 
 
-def test_a_server_that_does_not_answer_is_told_at_once(workspace, monkeypatch):
+def test_an_unreachable_server_is_reported_immediately(workspace, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     begun = time.monotonic()
     with pytest.raises(StoreError, match=r"server http://127.0.0.1:9 does not answer \(Connec"):
@@ -92,7 +92,7 @@ def moved(tmp_path, monkeypatch, told, workspace) -> Path:
     return after
 
 
-def test_a_moved_repository_is_told_what_to_do_and_nothing_is_touched(moved):
+def test_a_moved_repository_gives_instructions_and_changes_nothing(moved):
     content = (moved / "mlflow.db").read_bytes()
     with pytest.raises(StoreError, match=r"before/mlruns, expected .*after/mlruns: was the"):
         store.connect()
@@ -117,7 +117,7 @@ def test_a_moved_repository_finds_its_runs_and_models_again(moved, capsys):
     assert "it lacked something of 0" in capsys.readouterr().out
 
 
-def test_outputs_without_a_journal_are_tracked_all_the_same(workspace, capsys):
+def test_outputs_without_a_journal_are_tracked(workspace, capsys):
     """As in a clone after ``dvc pull``."""
     write_json(METRICS, {"model/digest": weights_digest(MODEL), "leakage/mean": 0.2,
                          "verdict": "sound", "dataset": "bars", "split": "test", "protocol": "p",
@@ -139,7 +139,7 @@ def test_results_of_another_model_are_not_tracked_with_this_one(workspace):
     assert run.data.metrics == {}
 
 
-def test_a_folder_with_nothing_in_it_has_nothing_to_track(tmp_path, monkeypatch, capsys):
+def test_an_empty_folder_has_nothing_to_track(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     assert track.main([]) == 0
@@ -376,13 +376,13 @@ def test_artifacts_of_a_users_own_database_lie_in_the_repository_not_in_a_copy(
     assert experiment.artifact_location == (workspace / "mlruns").as_uri()
 
 
-def test_a_server_that_does_not_answer_is_told_by_track_too(workspace, monkeypatch, capsys):
+def test_track_reports_an_unreachable_server(workspace, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert track.main([]) == 1
     assert capsys.readouterr().err.startswith("error: MLFLOW_TRACKING_URI: the tracking server")
 
 
-def test_the_page_has_a_view_of_the_columns_that_matter_first(workspace):
+def test_mlflows_page_has_a_view_with_the_main_columns_first(workspace):
     identity = store.connect()
     tags = mlflow.get_experiment(identity).tags
     view = json.loads(tags["mlflow.sharedViewState.first"])
@@ -390,7 +390,7 @@ def test_the_page_has_a_view_of_the_columns_that_matter_first(workspace):
     assert "params.`train.lr`" in view["selectedColumns"]
 
 
-def test_a_server_refuses_a_page_of_another_host(tmp_path):
+def test_mlflow_rejects_requests_under_another_host_name(tmp_path):
     """As ``make ui`` starts it: on loopback, for this machine's own browser only."""
     server = Server(tmp_path)
     server.start()

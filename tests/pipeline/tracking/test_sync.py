@@ -62,7 +62,7 @@ def content(run_id: str) -> dict:
     }
 
 
-def test_a_training_is_a_run_with_everything_that_its_journal_tells(told):
+def test_the_run_of_a_training_has_everything_in_its_journal(told):
     run_id = told.train()
     run = mlflow.get_run(run_id)
     history = MlflowClient().get_metric_history(run_id, "loss")
@@ -110,9 +110,7 @@ def run_of(experiment: str) -> str:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_any_prefixes_synced_any_number_of_times_give_the_run_of_one_sync(
-    told, tmp_path, monkeypatch, seed
-):
+def test_syncing_any_prefixes_repeatedly_equals_one_sync(told, tmp_path, monkeypatch, seed):
     folders = write_history(told)
     whole = {folder: (folder / EVENTS).read_bytes() for folder in folders}
     results = []
@@ -147,7 +145,7 @@ for folder in sys.argv[1:]:
 """
 
 
-def test_two_processes_that_sync_at_once_give_the_run_of_one_sync(told, tmp_path, monkeypatch):
+def test_two_simultaneous_syncs_equal_one_sync(told, tmp_path, monkeypatch):
     folders = write_history(told)
     results = []
     for processes in (1, 2):
@@ -188,9 +186,7 @@ def cut_off(method, left: list[int]):
 
 
 @pytest.mark.parametrize("call", range(1, 14))
-def test_a_sync_that_is_cut_off_at_any_call_is_completed_by_the_next(
-    told, tmp_path, monkeypatch, call
-):
+def test_a_sync_interrupted_at_any_call_is_completed_by_the_next(told, tmp_path, monkeypatch, call):
     folders = write_history(told)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/whole.db")
     experiment = store.connect()
@@ -210,7 +206,7 @@ def test_a_sync_that_is_cut_off_at_any_call_is_completed_by_the_next(
     assert content(run_of(experiment)) == expected
 
 
-def test_a_lost_store_is_filled_anew_from_what_lies_on_disk(told, workspace, monkeypatch):
+def test_a_lost_store_is_refilled_from_disk(told, workspace, monkeypatch):
     run_id = told.train()
     assert told.stage("encode", **{"encode.batch_size": 7}) == run_id
     before = content(run_id)
@@ -221,7 +217,7 @@ def test_a_lost_store_is_filled_anew_from_what_lies_on_disk(told, workspace, mon
     assert told.sync_all(everything=True) == 0
 
 
-def test_journals_of_one_store_are_not_sent_to_another_but_by_hand(told, workspace, monkeypatch):
+def test_journals_are_sent_to_another_store_only_by_hand(told, workspace, monkeypatch):
     told.finish(told.begin())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace}/other.db")
     assert told.sync_all() == 0
@@ -239,13 +235,13 @@ def test_a_later_stage_logs_into_the_run_that_trained_the_model(told):
     assert run.info.status == "FINISHED"
 
 
-def test_of_several_runs_of_a_model_the_newest_is_taken(told):
+def test_the_newest_of_several_runs_of_a_model_is_used(told):
     first, newest = told.train(), told.train()
     assert first != newest
     assert told.stage() == newest
 
 
-def test_training_a_registered_model_again_registers_it_no_second_time(told):
+def test_retraining_a_registered_model_registers_no_second_version(told):
     first = told.train()
     told.train()
     (version,) = MlflowClient().search_model_versions("name = 'vaegan'")
@@ -254,7 +250,7 @@ def test_training_a_registered_model_again_registers_it_no_second_time(told):
     assert alias.version == version.version
 
 
-def test_a_store_without_the_models_run_gets_one_that_says_so(told):
+def test_a_store_without_the_models_run_gets_a_run_that_states_it(told):
     run_id = told.stage("encode")
     run = mlflow.get_run(run_id)
     assert "no run in which this model was trained" in run.data.tags["mlflow.note.content"]
@@ -263,14 +259,14 @@ def test_a_store_without_the_models_run_gets_one_that_says_so(told):
     assert told.stage("evaluate") == run_id
 
 
-def test_a_model_of_another_store_is_registered_here_too(told):
+def test_a_model_of_another_store_is_registered_in_this_one(told):
     run_id = told.stage("encode")
     version = registry.version_of(weights_digest(MODEL))
     assert version.run_id == run_id
     assert version.tags["dataset"] == "bars"
 
 
-def test_an_unfinished_training_goes_on_in_its_own_run_and_another_does_not(told):
+def test_an_unfinished_training_resumes_in_its_own_run_only(told):
     journal = told.begin()
     journal.report(5, {"lr": 1.0})
     journal.end("FAILED", "RuntimeError: out of luck")
@@ -289,14 +285,14 @@ def test_an_unfinished_training_goes_on_in_its_own_run_and_another_does_not(told
     assert told.sync(told.begin()) != first
 
 
-def test_an_experiment_deleted_in_the_page_is_brought_back(told):
+def test_a_deleted_mlflow_experiment_is_restored(told):
     identity = store.connect()
     MlflowClient().delete_experiment(identity)
     assert store.connect() == identity
     assert told.train()
 
 
-def test_words_among_the_results_are_tags(told):
+def test_non_numeric_results_become_tags(told):
     write_history(told)
     told.sync_all()
     run = mlflow.get_run(run_of(store.connect()))
@@ -305,7 +301,7 @@ def test_words_among_the_results_are_tags(told):
     assert champion.champion_of("bars").version
 
 
-def test_a_parameter_that_changed_since_is_tagged_not_lost(told):
+def test_a_parameter_changed_later_is_kept_in_a_tag(told):
     told.train()
     for size in (7, 9):
         run_id = told.stage("encode", **{"encode.batch_size": size})
@@ -330,7 +326,7 @@ def test_a_stage_that_fails_leaves_the_parameters_beside_the_results_as_they_wer
     assert mlflow.get_run(run_id).data.tags["now.evaluate.swaps"] == "7"
 
 
-def test_an_older_journal_of_a_stage_changes_nothing_after_a_newer_one(told):
+def test_an_older_journal_of_a_stage_does_not_override_a_newer_one(told):
     told.train()
     older = told.begin("encode", **{"encode.batch_size": 7})
     told.finish(older)
@@ -340,7 +336,7 @@ def test_an_older_journal_of_a_stage_changes_nothing_after_a_newer_one(told):
     assert content(run_id) == before
 
 
-def test_the_data_set_is_logged_with_a_digest_of_all_its_bytes(told):
+def test_the_logged_data_set_has_a_digest_of_all_its_bytes(told):
     run = mlflow.get_run(told.train())
     (entry,) = run.inputs.dataset_inputs
     digest = sha256(PREPARED / "train/images.npy")
@@ -359,7 +355,7 @@ def test_a_journal_that_ends_badly_ends_its_run_with_the_reason(told, status):
     assert not MlflowClient().search_model_versions("name = 'vaegan'")
 
 
-def test_a_reason_that_the_store_does_not_take_does_not_make_the_run_a_success(told, monkeypatch):
+def test_a_reason_rejected_by_the_store_does_not_mark_the_run_finished(told, monkeypatch):
     journal = told.begin()
     run_id = told.sync(journal)
     journal.end("FAILED", "out of luck")
@@ -376,7 +372,7 @@ def test_a_reason_that_the_store_does_not_take_does_not_make_the_run_a_success(t
     assert mlflow.get_run(run_id).info.status == "FAILED"
 
 
-def test_the_store_is_the_users_also_from_a_temporary_copy(told, workspace, monkeypatch):
+def test_a_temporary_copy_uses_the_users_store(told, workspace, monkeypatch):
     user = workspace / "user"
     user.mkdir()
     monkeypatch.setenv("DVC_ROOT", str(user))
@@ -399,7 +395,7 @@ def test_an_ambient_run_id_redirects_nothing(told, monkeypatch):
     assert MlflowClient().get_run(stranger.info.run_id).data.params == {}
 
 
-def test_experiments_that_come_to_one_model_are_named_in_its_run(told, monkeypatch):
+def test_all_experiments_that_give_one_model_are_named_in_its_run(told, monkeypatch):
     monkeypatch.setenv("DVC_EXP_NAME", "first")
     trained = told.train()
     for name in ("first", "second", "third", "second"):
@@ -409,7 +405,7 @@ def test_experiments_that_come_to_one_model_are_named_in_its_run(told, monkeypat
     assert (tags["dvc.exp"], tags["dvc.exp.also"]) == ("first", "second, third")
 
 
-def test_a_run_that_was_deleted_is_left_alone(told, capsys):
+def test_a_deleted_run_stays_deleted(told, capsys):
     journal = told.begin()
     run_id = told.sync(journal)
     told.finish(journal)
@@ -419,7 +415,7 @@ def test_a_run_that_was_deleted_is_left_alone(told, capsys):
     assert not MlflowClient().search_runs([store.connect()])
 
 
-def test_a_lost_model_is_registered_also_where_another_has_taken_its_place(told, model_config):
+def test_a_lost_model_is_registered_even_if_another_is_in_its_place(told, model_config):
     """As where two experiments are queued, or DVC has removed outputs for the next training."""
     told.finish(told.begin())
     digest = weights_digest(MODEL)
@@ -446,7 +442,7 @@ def changed(params):
     return Context(params, {"git.commit": "another"}, store=store.store_digest())
 
 
-def test_without_git_a_run_is_tracked_all_the_same(told, workspace, monkeypatch):
+def test_a_run_is_tracked_without_git(told, workspace, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(workspace.parent))
     assert "git.commit" not in provenance().tags
     tags = mlflow.get_run(told.train()).data.tags
@@ -454,7 +450,7 @@ def test_without_git_a_run_is_tracked_all_the_same(told, workspace, monkeypatch)
     assert "not a git repository" in tags["git.failure"] == version.tags["git.failure"]
 
 
-def test_processes_that_set_up_a_fresh_store_at_once_all_succeed(workspace):
+def test_processes_setting_up_a_fresh_store_at_once_all_succeed(workspace):
     code = "from pipeline.tracking import store; print(store.connect())"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     started = [
@@ -466,7 +462,7 @@ def test_processes_that_set_up_a_fresh_store_at_once_all_succeed(workspace):
     assert len(answers) == 1
 
 
-def test_a_relative_store_lies_in_the_users_repository(workspace, monkeypatch):
+def test_a_relative_store_is_resolved_in_the_users_repository(workspace, monkeypatch):
     (workspace / "user").mkdir()
     monkeypatch.setenv("DVC_ROOT", str(workspace / "user"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
@@ -474,14 +470,14 @@ def test_a_relative_store_lies_in_the_users_repository(workspace, monkeypatch):
     assert (workspace / "user" / "own.db").is_file()
 
 
-def test_the_users_own_tracking_uri_is_taken(told, workspace, monkeypatch):
+def test_the_users_tracking_uri_is_used(told, workspace, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace}/other.db")
     told.train()
     assert (workspace / "other.db").is_file()
     assert not (workspace / "mlflow.db").exists()
 
 
-def test_a_journal_in_use_by_its_own_process_is_left_to_it(told):
+def test_a_journal_of_a_running_process_is_not_synced_by_another(told):
     journal = told.begin()
     assert told.sync_all() == 0
     journal.end("FINISHED")

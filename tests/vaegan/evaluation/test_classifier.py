@@ -30,7 +30,7 @@ def test_features_and_classes_do_not_depend_on_the_batch(classifier, bars):
     assert np.array_equal(whole.classes, classifier(images).argmax(dim=1).numpy())
 
 
-def test_a_saved_classifier_comes_back_with_its_digest(classifier, bars, tmp_path):
+def test_a_saved_classifier_is_loaded_with_its_digest(classifier, bars, tmp_path):
     classifier.save(tmp_path, {"test_accuracy": 0.99})
     loaded, digest = Classifier.load(tmp_path)
     images = to_unit_range(torch.from_numpy(bars.images[:8]))
@@ -39,7 +39,7 @@ def test_a_saved_classifier_comes_back_with_its_digest(classifier, bars, tmp_pat
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "classifier.json"])
-def test_a_damaged_classifier_is_refused_by_name(classifier, tmp_path, file):
+def test_a_damaged_classifier_is_rejected_by_name(classifier, tmp_path, file):
     classifier.save(tmp_path, {})
     content = (tmp_path / file).read_bytes()
     (tmp_path / file).write_bytes(content[:-3])

@@ -55,7 +55,7 @@ def codes(count: int, seed: int, z_mean: float, z_std: float, own: float = 0.0):
     }
 
 
-def test_a_class_below_the_noise_is_at_chance_in_samples_and_plain_in_means():
+def test_a_class_below_the_noise_is_hidden_in_samples_but_read_from_means():
     train, test = codes(3000, 0, 0.1, 5.0), codes(1000, 1, 0.1, 5.0)
     metrics, right, left_out = probe_metrics(train, test, 4, 0, 60000)
     assert left_out == []
@@ -77,7 +77,7 @@ def test_a_class_in_the_variance_is_found_in_the_posterior():
     assert metrics["leakage/posterior"] > 0.99
 
 
-def test_probes_are_fitted_on_no_more_codes_than_asked_for(monkeypatch):
+def test_probes_are_fitted_on_no_more_codes_than_configured(monkeypatch):
     fitted = []
 
     def read(train_codes, train_labels, test_codes, *_):
@@ -92,7 +92,7 @@ def test_probes_are_fitted_on_no_more_codes_than_asked_for(monkeypatch):
     assert fitted == [(200, [50] * 4, 1000)] * 2
 
 
-def test_controls_come_out_as_they_must_whatever_the_model_leaks():
+def test_controls_give_their_expected_values_for_any_leakage():
     train, test = codes(3000, 0, 1.0, 0.1), codes(1000, 1, 1.0, 0.1)
     metrics, left_out = control_metrics(train, test, 4, 0)
     assert left_out == []

@@ -41,7 +41,7 @@ def measure(bars):
     return measured
 
 
-def test_a_decoder_that_shows_the_identity_is_right_and_keeps_no_style(measure):
+def test_a_decoder_that_ignores_style_shows_the_identity_and_keeps_no_style(measure):
     metrics, right, matrices = measure("identity")
     assert metrics["swap/identity_accuracy"] > 0.95
     assert metrics["swap/style_source_rate"] < 0.05
@@ -58,14 +58,14 @@ def test_a_decoder_that_shows_the_identity_is_right_and_keeps_no_style(measure):
     assert shown == pytest.approx(metrics["swap/identity_accuracy"])
 
 
-def test_a_decoder_that_shows_the_style_source_shows_its_class(measure):
+def test_a_decoder_that_ignores_identity_shows_the_style_sources_class(measure):
     metrics, _, _ = measure("style")
     assert metrics["swap/identity_accuracy"] < 0.05
     assert metrics["swap/style_source_rate"] > 0.95
     assert metrics["swap/style_from_identity"] < 0.2
 
 
-def test_real_images_are_as_near_as_real_images_get(measure):
+def test_images_of_the_right_identity_are_about_as_near_as_real_images(measure):
     metrics, _, _ = measure("identity")
     assert metrics["distance/frechet_reconstruction"] < 3 * metrics["distance/frechet_real"]
 

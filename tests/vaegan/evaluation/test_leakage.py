@@ -37,20 +37,20 @@ def noise(labels, dim=4, seed=1):
     return [rng.standard_normal((len(part), dim)).astype(np.float32) for part in labels]
 
 
-def test_a_code_that_is_the_label_holds_all_of_its_bits(labels):
+def test_a_code_that_is_the_label_contains_all_bits_of_the_class(labels):
     found = read([controls.label_code(part, CLASSES) for part in labels], labels)
     assert found.accuracy > 0.995
     assert found.bits == pytest.approx(entropy_bits(labels[1]), abs=0.05)
     assert found.correct.mean() == found.accuracy
 
 
-def test_noise_holds_nothing(labels):
+def test_noise_contains_no_class_information(labels):
     found = read(noise(labels), labels)
     assert found.accuracy < NEAR_CHANCE
     assert found.bits < 0.02
 
 
-def test_permuted_labels_are_at_chance_whatever_the_code(labels):
+def test_permuted_labels_are_read_at_chance_from_any_code(labels):
     rng = np.random.default_rng(5)
     codes = [controls.label_code(part, CLASSES) for part in labels]
     assert read(codes, [controls.permuted(part, rng) for part in labels]).accuracy < NEAR_CHANCE
@@ -62,14 +62,14 @@ def test_a_constant_code_gives_the_majority_rate(labels):
     assert found.accuracy == pytest.approx(probes.majority_rate(skewed[1]))
 
 
-def test_a_class_in_the_variance_is_found_in_the_posterior_only(labels):
+def test_a_class_in_the_variance_is_read_from_the_posterior_only(labels):
     rng = np.random.default_rng(3)
     planted = [controls.class_in_the_variance(part, rng) for part in labels]
     assert read([mean for mean, _ in planted], labels).accuracy < NEAR_CHANCE
     assert read([np.hstack(both) for both in planted], labels).accuracy > 0.9
 
 
-def test_the_probe_is_the_one_that_was_strongest_on_held_out_training_codes(labels):
+def test_the_reported_probe_is_the_strongest_on_held_out_training_codes(labels):
     """A class in a product of two dimensions: the panel must take a probe that sees it."""
     rng = np.random.default_rng(4)
     codes = [class_in_a_product(part, rng) for part in labels]
@@ -106,7 +106,7 @@ def test_unseen_codes_are_predicted_by_probes_of_other_unseen_codes(labels):
     assert unseen_leakage(noise([both])[0], both, CLASSES, 0, panel)[0] < NEAR_CHANCE
 
 
-def test_entropy_by_hand():
+def test_entropy_equals_a_hand_computed_value():
     assert entropy_bits(np.array([0, 1, 2, 3])) == 2
     assert entropy_bits(np.array([1, 1])) == 0
     assert entropy_bits(np.array([0, 0, 0, 1])) == pytest.approx(
@@ -114,7 +114,7 @@ def test_entropy_by_hand():
     )
 
 
-def test_codes_of_different_sizes_are_refused(labels):
+def test_codes_of_different_sizes_are_rejected(labels):
     with pytest.raises(ValueError, match="differ in size"):
         read([np.zeros((4000, 2)), np.zeros((1000, 3))], labels)
 

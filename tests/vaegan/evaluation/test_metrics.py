@@ -68,7 +68,7 @@ def test_readers_take_their_metrics_from_the_table():
     assert {metric.key: metric.better == "lower" for metric in CHAMPION_METRICS} == CHOOSABLE
 
 
-def test_the_parameters_take_exactly_the_metrics_that_may_choose_a_champion():
+def test_champion_by_accepts_exactly_the_metrics_marked_for_it():
     allowed = get_args(get_type_hints(EvaluationConfig)["champion_by"])
     assert allowed == tuple(metric.key for metric in CHAMPION_METRICS)
 

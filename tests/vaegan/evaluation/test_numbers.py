@@ -10,7 +10,7 @@ from vaegan.evaluation.rate import active_units, nats_per_dimension
 from vaegan.evaluation.retrieval import retrieval_map
 
 
-def test_average_precision_by_hand():
+def test_average_precision_equals_a_hand_computed_value():
     angles = np.deg2rad([0.0, 10.0, 25.0, 45.0])
     codes = 3.0 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     labels = np.array([0, 0, 1, 0])
@@ -26,7 +26,7 @@ def test_retrieval_is_perfect_for_the_label_and_a_class_share_for_noise():
     assert retrieval_map(rng.standard_normal((1000, 8)), labels) == pytest.approx(0.2, abs=0.02)
 
 
-def test_nats_are_the_divergence_that_torch_knows():
+def test_nats_agree_with_torch_distributions():
     rng = np.random.default_rng(0)
     mean, std = rng.standard_normal((50, 3)), rng.uniform(0.1, 2, (50, 3))
     expected = torch.distributions.kl_divergence(
@@ -36,7 +36,7 @@ def test_nats_are_the_divergence_that_torch_knows():
     np.testing.assert_allclose(nats_per_dimension(mean, std), expected, rtol=1e-6)
 
 
-def test_units_that_hold_nothing_are_not_counted():
+def test_inactive_units_are_not_counted():
     rng = np.random.default_rng(0)
     mean = np.stack([rng.standard_normal(500), 0.01 * rng.standard_normal(500)], axis=1)
     std = np.tile([0.2, 1.0], (500, 1))
@@ -45,7 +45,7 @@ def test_units_that_hold_nothing_are_not_counted():
     assert np.isnan(nats_per_dimension(mean, np.zeros_like(std))).all()
 
 
-def test_frechet_distance_of_normals_by_hand():
+def test_frechet_distance_of_normals_equals_a_hand_computed_value():
     rng = np.random.default_rng(0)
     a = rng.standard_normal((50_000, 2))
     b = 3.0 * rng.standard_normal((50_000, 2)) + [1.0, 2.0]
@@ -54,7 +54,7 @@ def test_frechet_distance_of_normals_by_hand():
     assert frechet_distance(a, b) == pytest.approx(13, rel=0.03)
 
 
-def test_kernel_distance_is_nothing_for_one_distribution_and_grows_with_the_shift():
+def test_kernel_distance_is_zero_for_equal_distributions_and_grows_with_a_shift():
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 3000, 4))
     assert abs(kernel_distance(a, b)) < 0.02
@@ -70,7 +70,7 @@ def test_diversity_is_the_share_of_the_variance_within_each_class():
 
 
 @pytest.mark.parametrize("kind", ["rights and wrongs", "numbers"])
-def test_intervals_hold_the_mean_as_often_as_they_say(kind):
+def test_intervals_contain_the_mean_at_their_nominal_rate(kind):
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(200):

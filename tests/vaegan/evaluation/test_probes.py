@@ -25,7 +25,7 @@ def noise(labels, dim=4, seed=1):
 
 
 @pytest.mark.parametrize("kind", PANEL)
-def test_a_code_that_is_the_label_is_read_in_full(kind, labels):
+def test_a_code_that_is_the_label_is_read_perfectly(kind, labels):
     codes = [np.eye(CLASSES, dtype=np.float32)[part] for part in labels]
     assert probe(kind, codes, labels) > 0.995
 
@@ -59,7 +59,7 @@ def test_a_class_hidden_in_an_xor_escapes_the_linear_probe_only(labels):
     assert probe("perceptron-0", codes, binary) > 0.95
 
 
-def test_majority_rate_by_hand():
+def test_majority_rate_equals_a_hand_computed_value():
     assert majority_rate(np.array([0, 1, 1, 3])) == 0.5
 
 

@@ -30,17 +30,17 @@ def test_thickness_is_that_of_a_stroke_in_pixels():
     np.testing.assert_allclose(measure(images)[:, 1], measure(0.5 * images)[:, 1], rtol=0.01)
 
 
-def test_width_is_what_is_left_when_the_slant_is_taken_out():
+def test_width_is_measured_after_removing_the_slant():
     upright, slanted = (measure(stroke(slant, thickness=6.0)[None])[0] for slant in (0.0, 0.3))
     assert upright[2] == pytest.approx(6.0 / np.sqrt(12), rel=0.1)  # of a uniform distribution
     assert slanted[2] == pytest.approx(upright[2], rel=0.05)
 
 
-def test_an_empty_image_is_measured_without_a_fault():
+def test_an_empty_image_is_measured_without_an_error():
     assert np.isfinite(measure(np.zeros((1, 1, 28, 28)))).all()
 
 
-def test_class_means_by_hand():
+def test_class_means_equal_hand_computed_values():
     means = class_means(np.array([[1.0], [3.0], [5.0]]), np.array([0, 0, 2]), 3)
     assert means[[0, 2], 0].tolist() == [2.0, 5.0]
     assert np.isnan(means[1, 0])
@@ -62,7 +62,7 @@ def test_style_is_kept_as_far_as_it_correlates_within_classes(keep):
     np.testing.assert_allclose(cells[..., 0], keep, atol=0.25)
 
 
-def test_a_style_that_means_the_opposite_in_one_class_shows_in_its_cell():
+def test_a_style_reversed_in_one_class_lowers_its_cell():
     source, result, labels, shown = styled(np.random.default_rng(0), 1.0)
     centre = np.array([[0.0], [5.0], [-4.0]])[shown]
     result = np.where((shown == 2)[:, None], 2 * centre - result, result)
@@ -84,7 +84,7 @@ def test_rare_pairs_of_classes_have_no_cell():
     [(1.0, 1.0), (1e-3, 1.0), (0.0, 0.0)],
     ids=["plain", "in small numbers beside the class", "not at all"],
 )
-def test_style_is_read_from_a_code_that_holds_it(scale, expected):
+def test_style_is_read_from_a_code_that_contains_it(scale, expected):
     rng = np.random.default_rng(0)
 
     def part(count):

@@ -31,7 +31,7 @@ def test_images_are_decoded_in_batches_in_the_order_of_the_codes():
     assert sizes == [4, 4, 2]
 
 
-def test_a_confusion_matrix_by_hand():
+def test_a_confusion_matrix_equals_hand_counted_swaps():
     expected, predicted = np.array([0, 0, 1, 2]), np.array([0, 2, 1, 2])
     assert confusion(expected, predicted, 3).tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1]]
 

@@ -46,7 +46,7 @@ MATHIEU = GOOD | {  # as recorded in docs/experiments.csv
     ("name", "value"),
     [("control/permuted", 0.4), ("control/label", 0.8), ("control/variance_from_posterior", 0.3)],
 )
-def test_probes_that_fail_a_control_are_not_trusted(name, value):
+def test_the_verdict_is_untrusted_if_a_control_fails(name, value):
     metrics = GOOD | {name: value}
     word, sentence = verdict(metrics, 0.5)
     assert word == "untrusted"

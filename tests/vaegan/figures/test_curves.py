@@ -89,7 +89,7 @@ def test_reconstruction_curves_show_errors_above_and_divergences_below() -> None
 
 @pytest.mark.parametrize("plot", [seven_class_curves, reconstruction_curves])
 @pytest.mark.parametrize("reports", [1, 40, 1000])
-def test_legends_stay_outside_the_data_and_one_report_is_seen(
+def test_legends_stay_outside_the_data_and_a_single_report_is_visible(
     plot: Callable[[pd.DataFrame, str], Figure], reports: int
 ) -> None:
     figure = plot(curves(reports), "")
@@ -102,7 +102,7 @@ def test_legends_stay_outside_the_data_and_one_report_is_seen(
             assert line.get_marker() != "None" or line.get_linestyle() == "--"
 
 
-def test_curves_without_steps_are_refused() -> None:
+def test_curves_without_steps_are_rejected() -> None:
     for plot in (seven_class_curves, reconstruction_curves):
         with pytest.raises(ValueError, match="a column 'step'"):
             plot(curves().drop(columns="step"), "")
@@ -119,14 +119,14 @@ def test_a_term_that_is_off_is_left_out_and_the_others_are_plotted(column: str) 
     assert len(plotted) == 1
 
 
-def test_a_panel_whose_terms_are_all_off_says_so() -> None:
+def test_a_panel_without_active_terms_states_it() -> None:
     table = curves().drop(columns=["critic_loss", "confusion_loss"])
     figure = seven_class_curves(table, "")
     assert "terms are off" in figure.axes[1].get_title()
     figure.draw_without_rendering()
 
 
-def test_curves_without_a_report_are_refused() -> None:
+def test_curves_without_a_report_are_rejected() -> None:
     for plot in (seven_class_curves, reconstruction_curves):
         with pytest.raises(ValueError, match="0 rows"):
             plot(curves(0), "")

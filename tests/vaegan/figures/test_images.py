@@ -29,7 +29,7 @@ def assert_shown(axes: Axes, row: float, column: float, image: np.ndarray) -> No
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_reconstructions_stand_in_the_places_of_their_originals(channels: int) -> None:
+def test_reconstructions_have_the_positions_of_their_originals(channels: int) -> None:
     originals, generated = noise(7, channels=channels), noise(7, channels=channels, seed=1)
     figure = reconstruction_grid(originals, generated, 3, "")
     left, right = figure.axes
@@ -74,7 +74,7 @@ def test_swap_has_identity_by_column_and_style_by_row() -> None:
     assert axes.xaxis.get_label_position() == "top"
 
 
-def test_swap_leaves_a_gap_between_the_sources_and_what_is_generated() -> None:
+def test_swap_grid_has_a_gap_between_sources_and_generated_images() -> None:
     (axes,) = swap_grid(noise(4), noise(3), noise(3, 4), "").axes
     extents = [image.get_extent() for image in axes.images]  # left, right, bottom, top
     (above,) = (e for e in extents if e[3] < 0)
@@ -129,7 +129,7 @@ def test_cells_of_both_tables_of_style_variation_are_of_one_size() -> None:
         (noise(4) * np.nan, noise(4), 2, r"originals must lie in \[0, 1\]"),
     ],
 )
-def test_reconstruction_grid_refuses(
+def test_reconstruction_grid_rejects_invalid_input(
     originals: np.ndarray, generated: np.ndarray, columns: int, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -146,7 +146,7 @@ def test_reconstruction_grid_refuses(
         (noise(4), noise(3), noise(3, 4) - 1, r"generated must lie in \[0, 1\]"),
     ],
 )
-def test_swap_grid_refuses(
+def test_swap_grid_rejects_invalid_input(
     identities: np.ndarray, styles: np.ndarray, generated: np.ndarray, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -165,6 +165,6 @@ def test_swap_grid_refuses(
         ("borrowed", noise(5)),
     ],
 )
-def test_style_variation_refuses(part: str, value: np.ndarray) -> None:
+def test_style_variation_rejects_invalid_input(part: str, value: np.ndarray) -> None:
     with pytest.raises(ValueError, match=part):
         style_variation(**(style_parts() | {part: value}), title="")

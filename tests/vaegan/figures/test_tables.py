@@ -23,12 +23,12 @@ def test_a_table_has_a_row_per_metric_and_names_each_group_once():
     assert [shown[row, 3] for row in range(1, 4)] == ["0.2400 to 0.2600", "", "0.9880 to 0.9920"]
 
 
-def test_an_empty_table_is_refused():
+def test_an_empty_table_is_rejected():
     with pytest.raises(ValueError, match="one row"):
         metric_table([], "")
 
 
-def test_matrices_show_shares_of_each_row_and_what_is_right():
+def test_matrices_show_row_shares_and_the_accuracy():
     matrix = np.array([[30, 10], [0, 60]])
     figure = confusion_matrices({"prior": matrix}, ["a", "b"], "title")
     (axes,) = figure.axes
@@ -40,7 +40,7 @@ def test_matrices_show_shares_of_each_row_and_what_is_right():
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25], [0, 1]])
 
 
-def test_matrices_of_another_size_are_refused():
+def test_matrices_of_another_size_are_rejected():
     with pytest.raises(ValueError, match=r"\(2, 2\)"):
         confusion_matrices({"prior": np.zeros((3, 3), int)}, ["a", "b"], "")
 

@@ -32,7 +32,7 @@ def test_tsne_of_many_codes_repeats_under_two_threads():
 
 
 @pytest.mark.parametrize("count", [2, 6])
-def test_tsne_lays_out_the_fewest_codes_it_takes(count):
+def test_tsne_accepts_its_minimum_number_of_codes(count):
     points = tsne(np.random.default_rng(0).standard_normal((count, 3)), perplexity=30, seed=0)
     assert points.shape == (count, 2)
     assert np.isfinite(points).all()
@@ -90,7 +90,7 @@ def test_classes_differ_in_colour_and_shape_and_keep_both_across_panels() -> Non
         (2, np.arange(0), "labels"),
     ],
 )
-def test_embedding_refuses(changed: int, value: np.ndarray, message: str) -> None:
+def test_embedding_rejects_invalid_input(changed: int, value: np.ndarray, message: str) -> None:
     given = list(points())
     given[changed] = value
     with pytest.raises(ValueError, match=message):

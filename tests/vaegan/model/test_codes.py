@@ -47,7 +47,7 @@ def test_a_code_without_variance_is_its_mean():
     assert torch.equal(Posterior(mean).std, torch.zeros(3, 2))
 
 
-def test_shapes_that_differ_are_refused():
+def test_different_shapes_are_rejected():
     with pytest.raises(ValueError, match=r"\(3, 2\) and \(3, 1\)"):
         Posterior(torch.zeros(3, 2), torch.zeros(3, 1))
     with pytest.raises(ValueError, match=r"\(B, D\)"):

@@ -35,7 +35,7 @@ def test_a_structure_is_its_configuration_and_the_sizes_of_its_data():
     assert ModelStructure.of(STRUCTURE, (3, 8, 8), 2).specified is CONFIG.specified
 
 
-def test_a_structure_is_written_as_it_has_always_been():
+def test_the_format_of_a_written_structure_is_unchanged():
     assert json.dumps(STRUCTURE.to_dict()) == json.dumps(WRITTEN)
 
 
@@ -50,13 +50,13 @@ def test_no_transport_is_written_as_null_and_read_again(hidden):
     assert ModelStructure.from_dict(plain.to_dict()) == replace(plain, transport=NO_TRANSPORT)
 
 
-def test_a_structure_from_before_there_was_a_transport_has_none():
+def test_a_structure_older_than_the_transport_has_none():
     old = {name: value for name, value in WRITTEN.items() if name != "transport"}
     assert ModelStructure.from_dict(old) == replace(STRUCTURE, transport=NO_TRANSPORT)
 
 
 @pytest.mark.parametrize("missing", sorted(set(WRITTEN) - {"transport"}))
-def test_a_structure_that_lacks_a_field_is_refused(missing):
+def test_a_structure_with_a_missing_field_is_rejected(missing):
     with pytest.raises(KeyError, match=missing):
         ModelStructure.from_dict({k: v for k, v in WRITTEN.items() if k != missing})
 

@@ -64,7 +64,7 @@ def test_layers_are_applied_in_order_and_inverted_in_reverse():
 
 
 @pytest.mark.parametrize("second", [False, True])
-def test_a_coupling_moves_one_half_and_by_no_more_than_its_limit(second):
+def test_a_coupling_changes_one_half_within_its_limit(second):
     layer, codes = coupling(5, second), torch.randn(20, 5)
     with torch.no_grad():
         layer.layers[-1].bias.fill_(1e4)  # shift and scale at their largest

@@ -25,7 +25,7 @@ def test_decoder_undoes_the_encoders_sizes(shape):
 
 @pytest.mark.parametrize("extra", [(0, 0), (1, 1), (0, 1), (1, 0)])
 @pytest.mark.parametrize("width", [1, 6])
-def test_upsampling_is_torchs_transposed_convolution_gradients_included(extra, width):
+def test_upsampling_equals_torchs_transposed_convolution_including_gradients(extra, width):
     layer = to_channels_last(Upsampling(3, width, extra)).double()
     features = torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
     wanted = nn.functional.conv_transpose2d(features, layer.weight, layer.bias, 2, 2, extra)

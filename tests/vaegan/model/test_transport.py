@@ -21,7 +21,7 @@ def shaken(dims: int = 4) -> ClassTransport:
     return moved
 
 
-def test_a_new_transport_moves_nothing():
+def test_a_new_transport_is_the_identity():
     codes, labels = torch.randn(10, 4), torch.arange(10) % CLASSES
     torch.testing.assert_close(transport()(codes, labels), codes)
 
@@ -47,12 +47,12 @@ def test_the_log_determinant_is_that_of_the_derivative():
         )
 
 
-def test_an_odd_number_of_layers_is_refused():
+def test_an_odd_number_of_layers_is_rejected():
     with pytest.raises(ValueError, match="transport.layers: got 3"):
         transport(layers=3)
 
 
-def test_its_tensors_have_the_names_by_which_saved_models_hold_them():
+def test_its_tensors_keep_the_names_used_in_saved_models():
     layers = {
         f"couplings.{i}.layers.{j}.{kind}"
         for i in range(2)
@@ -71,7 +71,7 @@ def test_its_tensors_have_the_names_by_which_saved_models_hold_them():
     }
 
 
-def test_couplings_lie_in_pairs_between_a_rotation_and_its_inverse():
+def test_pairs_of_couplings_are_enclosed_by_a_rotation_and_its_inverse():
     moved = transport(layers=4)
     kinds = [type(layer).__name__ for layer in moved.flow.layers]
     inner = ["Rotation", "Coupling", "Coupling", "Rotation"]
@@ -84,7 +84,7 @@ def test_couplings_lie_in_pairs_between_a_rotation_and_its_inverse():
         torch.testing.assert_close(product, torch.eye(4), atol=1e-6, rtol=0)
 
 
-def test_a_reset_transport_moves_nothing_and_depends_on_the_random_stream_alone():
+def test_a_reset_transport_is_the_identity_and_depends_on_the_random_stream_only():
     resets = []
     for used in (shaken(), transport()):
         torch.manual_seed(1)

@@ -32,7 +32,7 @@ def test_swapping_an_image_with_itself_is_its_reconstruction(model, images):
     assert torch.equal(model.swap(images, images), model.reconstruct(images))
 
 
-def test_a_swap_takes_identity_from_the_first_and_style_from_the_second(model, images):
+def test_a_swap_has_the_identity_of_the_first_and_the_style_of_the_second_image(model, images):
     one, two = images[:1], images[1:2]
     a, b = model.encode(one), model.encode(two)
     expected = model.decode(a.specified.mean, b.unspecified.mean)
@@ -46,7 +46,7 @@ def test_samples_differ_by_generator_and_repeat_with_it(model, images):
     assert not torch.equal(first, model.sample(images, torch_rng(2, "n")))
 
 
-def test_use_leaves_batch_statistics_alone(model, images):
+def test_inference_leaves_batch_statistics_unchanged(model, images):
     before = {key: value.clone() for key, value in model.state_dict().items()}
     model.reconstruct(images)
     model.sample(images, torch_rng(0, "n"))
@@ -61,7 +61,7 @@ def test_saved_and_loaded_it_generates_the_same(model, images, tmp_path):
     assert read_description(tmp_path)["about"] == {"dataset": "bars"}
 
 
-def test_the_digest_is_of_the_weights(model, tmp_path):
+def test_the_digest_depends_on_the_weights(model, tmp_path):
     model.save(tmp_path / "a", {"note": 1})
     model.save(tmp_path / "b", {"note": 2})
     assert weights_digest(tmp_path / "a") == weights_digest(tmp_path / "b")
@@ -71,12 +71,12 @@ def test_the_digest_is_of_the_weights(model, tmp_path):
     assert weights_digest(tmp_path / "a") != weights_digest(tmp_path / "c")
 
 
-def test_images_of_another_shape_are_refused_with_both_shapes(model):
+def test_images_of_another_shape_are_rejected_with_both_shapes(model):
     with pytest.raises(ValueError, match=r"\(B, 1, 16, 16\), got \(2, 1, 28, 28\)"):
         model.reconstruct(torch.rand(2, 1, 28, 28))
 
 
-def test_truncated_weights_are_named(model, tmp_path):
+def test_truncated_weights_are_named_in_the_error(model, tmp_path):
     model.save(tmp_path)
     path = tmp_path / WEIGHTS_FILE
     path.write_bytes(path.read_bytes()[:-100])
@@ -84,7 +84,7 @@ def test_truncated_weights_are_named(model, tmp_path):
         DisentanglingVAE.load(tmp_path)
 
 
-def test_one_flipped_bit_in_the_weights_is_found(model, tmp_path):
+def test_a_flipped_bit_in_the_weights_is_detected(model, tmp_path):
     model.save(tmp_path)
     content = bytearray((tmp_path / WEIGHTS_FILE).read_bytes())
     content[-1] ^= 1
@@ -93,7 +93,7 @@ def test_one_flipped_bit_in_the_weights_is_found(model, tmp_path):
         DisentanglingVAE.load(tmp_path)
 
 
-def test_weights_of_another_structure_are_refused(model, tmp_path):
+def test_weights_of_another_structure_are_rejected(model, tmp_path):
     other = dataclasses.replace(model.config, specified=CodeConfig(6, True, False))
     model.save(tmp_path)
     text = json.loads((tmp_path / CONFIG_FILE).read_text())
@@ -104,7 +104,7 @@ def test_weights_of_another_structure_are_refused(model, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99, "structure": {}, "about": {}}'])
-def test_a_description_of_another_format_is_refused(text, tmp_path):
+def test_a_description_of_another_format_is_rejected(text, tmp_path):
     (tmp_path / CONFIG_FILE).write_text(text)
     with pytest.raises(ValueError, match="does not describe a model"):
         DisentanglingVAE.load(tmp_path)

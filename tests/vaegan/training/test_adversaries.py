@@ -5,7 +5,7 @@ from vaegan.rng import torch_rng
 from vaegan.training.adversaries import Critic, Discriminator
 
 
-def test_discriminator_heeds_the_class_once_it_has_learnt(model_config):
+def test_a_trained_discriminator_uses_the_class(model_config):
     discriminator = Discriminator(model_config)
     nn.init.normal_(discriminator.identity.weight)
     images = torch.rand(1, 1, 16, 16).repeat(2, 1, 1, 1)
@@ -14,7 +14,7 @@ def test_discriminator_heeds_the_class_once_it_has_learnt(model_config):
     assert logits[0] != logits[1]
 
 
-def test_adversaries_have_no_buffers_that_use_could_change(model_config):
+def test_adversaries_have_no_buffers(model_config):
     assert not list(Discriminator(model_config).buffers())
     assert not list(Critic(model_config).buffers())
 
@@ -27,7 +27,7 @@ def test_critic_cannot_be_evaded_by_shrinking_or_moving_the_code(model_config):
     assert not torch.allclose(critic(codes), critic(codes.flip(1)), atol=1e-2)
 
 
-def test_a_discriminator_by_example_asks_after_what_the_example_shows(model_config):
+def test_a_discriminator_by_example_is_conditioned_on_the_examples_identity(model_config):
     torch.manual_seed(0)
     discriminator = Discriminator(model_config, by_example=True)
     images, examples = torch.rand(2, 6, 1, 16, 16)

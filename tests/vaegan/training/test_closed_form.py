@@ -12,7 +12,7 @@ def codes(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.einsum("bij,bj->bi", mixtures[labels], noise) + 2.0 * labels[:, None], labels
 
 
-def test_every_class_gets_the_mean_and_covariance_asked_for():
+def test_every_class_gets_the_requested_mean_and_covariance():
     z, labels = codes(400)
     variance = torch.tensor([0.5, 0.9, 1.0])
     matrices, shifts = torch.eye(3).repeat(2, 1, 1), torch.zeros(2, 3)
@@ -38,7 +38,7 @@ def test_a_regression_finds_each_classs_own_coefficients_and_no_intercept():
     torch.testing.assert_close(matrices, wanted, atol=0.05, rtol=0.05)
 
 
-def test_a_class_with_too_few_codes_keeps_what_it_has():
+def test_a_class_with_too_few_codes_is_left_unchanged():
     z, labels = codes(200)
     labels = torch.where(torch.arange(200) < 3, 0, 1)  # three codes of class 0
     matrices, shifts = torch.eye(3).repeat(2, 1, 1), torch.zeros(2, 3)

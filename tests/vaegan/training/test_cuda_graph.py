@@ -32,7 +32,7 @@ def made(request, model_config, training_config, bars):
     return lambda: Trainer(model_config, config, bars)
 
 
-def test_recorded_steps_are_the_steps(made):
+def test_captured_steps_equal_ordinary_steps(made):
     recorded, plain = made(), made()
     plain.loop.graphed = None
     (state, losses), (expected, expected_losses) = trained(recorded, 8), trained(plain, 8)
@@ -42,7 +42,7 @@ def test_recorded_steps_are_the_steps(made):
         assert torch.equal(state[name], value), name
 
 
-def test_training_goes_on_from_a_state_to_the_same_bits(made):
+def test_a_captured_training_resumes_to_the_same_bits(made):
     whole, begun, resumed = made(), made(), made()
     state, _ = trained(begun, 5)
     trained(resumed, 5)  # recorded, with tensors that are then replaced
@@ -53,7 +53,7 @@ def test_training_goes_on_from_a_state_to_the_same_bits(made):
         assert torch.equal(found[name], value), name
 
 
-def test_what_has_a_term_with_a_weight_can_be_recorded(made, training_config):
+def test_every_term_with_a_weight_can_be_captured(made, training_config):
     everything = replace(training_config.weights, style_cycle=0.5, cycle=0.5, pair_kernel=10.0)
     trainer = made()
     trainer.config = replace(trainer.config, weights=everything)
@@ -62,7 +62,7 @@ def test_what_has_a_term_with_a_weight_can_be_recorded(made, training_config):
     assert len(set(losses[3:])) == 5
 
 
-def test_the_fit_of_the_transport_is_the_same_recorded(
+def test_the_captured_fit_of_the_transport_equals_the_ordinary_one(
     model_config: ModelStructure, training_config, bars, monkeypatch
 ):
     structure = replace(model_config, transport=TransportConfig(layers=2, hidden=16))

@@ -22,7 +22,7 @@ def pairs_only(model_config, training_config, bars) -> Trainer:
     return Trainer(model_config, config, bars)
 
 
-def test_generated_images_pair_codes_and_labels_as_they_say(trainer):
+def test_generated_images_pair_codes_and_labels_as_documented(trainer):
     trainer.train_step()
     trainer.model.eval()  # so that one image's code does not depend on its batch
     batch, images, _ = generated(trainer)
@@ -38,7 +38,7 @@ def test_generated_images_pair_codes_and_labels_as_they_say(trainer):
         torch.testing.assert_close(again, images["partner"], rtol=1e-4, atol=1e-4)
 
 
-def test_each_kind_of_image_is_decoded_from_the_codes_that_it_says(trainer):
+def test_each_kind_of_image_is_decoded_from_its_documented_codes(trainer):
     """One pass gives each kind what a pass of its own would give, in whatever company."""
     trainer.model.eval()
     batch, _, _ = generated(trainer)
@@ -68,7 +68,7 @@ def test_only_the_images_named_are_decoded_and_in_the_tables_order(trainer, monk
     assert len(sizes) == 1
 
 
-def test_the_discriminator_is_asked_for_the_class_that_each_image_should_show(trainer, monkeypatch):
+def test_the_discriminator_is_conditioned_on_the_requested_class(trainer, monkeypatch):
     """With numbers for features, a logit tells which image was asked after which class."""
     batch, images, _ = generated(trainer)
     pairs = trainer.config.pairs
@@ -92,7 +92,7 @@ def test_the_discriminator_is_asked_for_the_class_that_each_image_should_show(tr
     assert torch.equal(logits.fake["sampled"], 100 * fake[pairs:] + batch.other_labels)
 
 
-def test_the_discriminator_is_told_an_identity_by_an_image_that_shows_it(pairs_only, monkeypatch):
+def test_the_discriminator_is_conditioned_on_an_image_of_the_identity(pairs_only, monkeypatch):
     batch, images, _ = generated(pairs_only)
     pairs = pairs_only.config.pairs
     assert torch.equal(batch.other, torch.arange(pairs).roll(-1))

@@ -13,7 +13,7 @@ def loop(update=None, set_rates=lambda step: None, **key) -> TrainingLoop:
     return TrainingLoop(noise, set_rates, CPU, **({"seed": 7, "purpose": "batch"} | key))
 
 
-def test_each_step_has_random_numbers_of_its_own_key():
+def test_each_step_samples_from_its_own_key():
     names, losses = loop().run(5)
     expected = [torch.rand((), generator=torch_rng(7, "batch", step)) for step in range(5)]
     assert names == ["loss"]
@@ -22,7 +22,7 @@ def test_each_step_has_random_numbers_of_its_own_key():
     assert not torch.equal(losses, loop(purpose="other").run(5)[1])
 
 
-def test_a_loop_that_resumes_goes_on_as_the_straight_one():
+def test_a_resumed_loop_equals_an_uninterrupted_one():
     _, straight = loop().run(6)
     halted, resumed = loop(), loop()
     halted.run(4)
@@ -48,7 +48,7 @@ def test_losses_keep_their_names_and_order():
 
 
 @pytest.mark.parametrize("bad", ["nan", "inf", "-inf"])
-def test_the_first_loss_that_is_not_finite_stops_the_loop_at_its_step(bad):
+def test_the_first_non_finite_loss_stops_the_loop_at_its_step(bad):
     calls = []
 
     def update(rng):
@@ -61,7 +61,7 @@ def test_the_first_loss_that_is_not_finite_stops_the_loop_at_its_step(bad):
     assert len(calls) == 3
 
 
-def test_networks_compute_in_the_precision_asked_for_and_only_there():
+def test_networks_compute_in_the_configured_precision_inside_the_context_only():
     left = torch.ones(2, 2)
     for precision in ("float32", "bfloat16"):
         with autocast(CPU, precision):
@@ -69,7 +69,7 @@ def test_networks_compute_in_the_precision_asked_for_and_only_there():
     assert (left @ left).dtype == torch.float32
 
 
-def test_on_another_device_losses_are_checked_after_the_last_step_and_the_first_bad_one_is_named():
+def test_on_a_device_losses_are_checked_after_the_last_step_and_the_first_bad_one_is_named():
     calls = []
 
     def update(rng):

@@ -22,12 +22,12 @@ def test_reconstruction_sums_over_pixels_and_averages_over_images():
     assert reconstruction_loss(generated, images).item() == pytest.approx(0.5)
 
 
-def test_reconstruction_of_another_shape_is_refused_not_broadcast():
+def test_reconstruction_of_another_shape_is_rejected_instead_of_broadcast():
     with pytest.raises(ValueError, match="shapes differ"):
         reconstruction_loss(torch.zeros(2, 1, 2, 2), torch.zeros(2, 1, 1, 1))
 
 
-def test_discriminator_loss_by_hand():
+def test_discriminator_loss_equals_a_hand_computed_value():
     # D = 3/4 on the real image, 1/4 and 1/2 on the generated ones.
     real, fake = torch.tensor([math.log(3)]), torch.tensor([-math.log(3), 0.0])
     expected = 0.5 * (-math.log(3 / 4) - (math.log(3 / 4) + math.log(1 / 2)) / 2)
@@ -35,7 +35,7 @@ def test_discriminator_loss_by_hand():
     assert discriminator_loss(torch.zeros(3), torch.zeros(5)).item() == pytest.approx(math.log(2))
 
 
-def test_generator_wants_what_the_discriminator_does_not():
+def test_the_generators_loss_opposes_the_discriminators():
     assert generator_loss(torch.tensor([math.log(3)])).item() == pytest.approx(-math.log(3 / 4))
     logits = torch.tensor([0.3], requires_grad=True)
     generator_loss(logits).backward()
@@ -44,7 +44,7 @@ def test_generator_wants_what_the_discriminator_does_not():
     assert logits.grad.item() < 0 < theirs.grad.item()
 
 
-def test_critic_loss_by_hand():
+def test_critic_loss_equals_a_hand_computed_value():
     logits = torch.tensor([[0.0, math.log(3)], [0.0, 0.0]])
     expected = -(math.log(3 / 4) + math.log(1 / 2)) / 2
     assert critic_loss(logits, torch.tensor([1, 0])).item() == pytest.approx(expected, rel=1e-6)
@@ -58,20 +58,20 @@ def test_confusion_is_zero_only_where_every_class_is_equally_likely():
     assert confusion_loss(logits).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_confusion_does_not_care_which_class_the_critic_guesses():
+def test_confusion_does_not_depend_on_which_class_the_critic_predicts():
     logits = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]])
     forward, backward = confusion_loss(logits).item(), confusion_loss(logits.flip(1)).item()
     assert forward == pytest.approx(backward, rel=1e-5)
     assert forward > 0.1
 
 
-def test_cycles_by_hand():
+def test_cycle_losses_equal_hand_computed_values():
     first, second = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[0.0, 4.0], [0.0, 0.0]])
     assert style_cycle_loss(first, second).item() == pytest.approx((1 + 4) / 2)
     assert cycle_loss(first, second).item() == pytest.approx((1 + 2) / 2)
 
 
-def test_the_pair_kernel_is_zero_for_independent_codes_and_grows_with_the_class():
+def test_the_pair_kernel_is_zero_for_independent_codes_and_grows_with_class_dependence():
     rng = torch.Generator().manual_seed(0)
     labels = torch.randint(4, (2000,), generator=rng)
     found = []
@@ -90,7 +90,7 @@ def test_the_pair_kernel_is_zero_for_independent_codes_and_grows_with_the_class(
     )
 
 
-def test_the_pair_kernel_by_hand():
+def test_the_pair_kernel_equals_a_hand_computed_value():
     first, second = torch.tensor([[-1.0], [1.0]]), torch.tensor([[-1.0], [1.0]])
     # Two codes each at -1 and at 1: distances squared 0 and 4, two of six pairs at 0.
     apart = sum(c / (c + 4) for c in (0.2, 0.5, 1.0, 2.0, 5.0)) / 5
@@ -98,7 +98,7 @@ def test_the_pair_kernel_by_hand():
     assert pair_kernel_loss(first, second).item() == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_real_target_below_one_asks_for_that_probability():
+def test_a_real_target_below_one_is_the_optimal_probability():
     """The least loss is where D says the target: at logit log(t / (1 - t))."""
     target, best = 0.9, torch.tensor([math.log(9.0)])
     for loss in (

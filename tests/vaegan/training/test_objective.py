@@ -120,7 +120,7 @@ def test_a_term_of_weight_zero_is_not_computed(trainer, name):
     assert set(terms) == {f"{on}_loss", "generator_loss"}
 
 
-def test_encoding_generated_images_leaves_the_statistics_of_real_ones_alone(trainer):
+def test_encoding_generated_images_does_not_change_batch_statistics(trainer):
     batch, images, _ = generated(trainer)
     before = snapshot(trainer, "generator")
     found = encode_styles(trainer.model.encoder, images["sampled"].detach())
@@ -131,14 +131,14 @@ def test_encoding_generated_images_leaves_the_statistics_of_real_ones_alone(trai
     assert trainer.model.encoder.trunk[0].weight.grad.abs().sum() > 0
 
 
-def test_the_cycle_teaches_the_encoder_only(trainer):
+def test_the_cycle_term_updates_the_encoder_only(trainer):
     _, loss = generator_loss(trainer, **(ZEROS | {"cycle": 1.0}))
     trainer.players["generator"].backward(loss)
     assert all(p.grad is None for p in trainer.model.decoder.parameters())
     assert trainer.model.encoder.trunk[0].weight.grad.abs().sum() > 0
 
 
-def test_weights_that_ask_for_nothing_or_for_less_are_refused():
+def test_negative_weights_and_all_zero_weights_are_rejected():
     with pytest.raises(ValueError, match="one or more above 0"):
         ObjectiveWeights(**ZEROS)
     with pytest.raises(ValueError, match=">= 0"):

@@ -12,7 +12,7 @@ def test_partners_are_other_images_of_the_same_class(bars):
     assert (batch.anchor != batch.partner).all()
 
 
-def test_others_show_another_class_and_stand_in_the_batch(bars):
+def test_others_show_another_class_and_belong_to_the_batch(bars):
     labels = torch.from_numpy(bars.labels)
     batch = PairSampler(labels, 4).sample(64, torch_rng(0, "t"))
     identity = labels[batch.anchor]
@@ -49,7 +49,7 @@ def test_the_same_key_samples_the_same_pairs_and_another_step_others(bars):
     assert not torch.equal(first.anchor, later.anchor)
 
 
-def test_where_only_pairs_are_known_the_other_is_any_other_pair():
+def test_without_labels_the_other_image_comes_from_any_other_pair():
     labels = torch.arange(40) % 4
     sampler = PairSampler(labels, 4, classes_known=False)
     batch = sampler.sample(16, torch.Generator().manual_seed(0))

@@ -7,7 +7,7 @@ from vaegan.devices import to_channels_last
 from vaegan.training.players import Player
 
 
-def test_a_step_is_adams_also_on_weights_in_channels_last_layout():
+def test_a_step_equals_adams_for_channels_last_weights():
     layer = to_channels_last(nn.Conv2d(3, 4, 5, bias=False)).double()
     player = Player("p", [layer], lr=0.1, betas=(0.5, 0.9))
     weight = layer.weight.detach().clone()
@@ -25,7 +25,7 @@ def test_a_step_is_adams_also_on_weights_in_channels_last_layout():
         torch.testing.assert_close(layer.weight.detach(), weight)
 
 
-def test_gradients_go_to_the_player_alone_and_a_kept_graph_serves_another():
+def test_gradients_reach_one_player_only_and_a_kept_graph_serves_another():
     mine, other = nn.Linear(2, 2), nn.Linear(2, 2)
     players = [
         Player(name, [module], 0.1, (0.9, 0.9)) for name, module in (("a", mine), ("b", other))

@@ -99,7 +99,7 @@ def test_equal_seeds_give_equal_bits_and_another_seed_others(model_config, train
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_stopped_and_resumed_is_the_straight_run_bit_for_bit(
+def test_a_resumed_training_equals_the_uninterrupted_one_bit_for_bit(
     model_config, training_config, bars, precision
 ):
     config = dataclasses.replace(training_config, precision=precision)
@@ -121,7 +121,7 @@ def test_reports_come_every_so_many_steps_and_at_the_end(model_config, training_
     assert [r.step for r in Trainer(model_config, config, bars).run()] == [4, 8, 10]
 
 
-def test_training_does_not_touch_torchs_own_random_stream(trainer):
+def test_training_does_not_change_torchs_global_random_state(trainer):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -129,7 +129,7 @@ def test_training_does_not_touch_torchs_own_random_stream(trainer):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_a_loss_that_is_not_finite_stops_and_is_named(trainer):
+def test_a_non_finite_loss_stops_training_and_is_named(trainer):
     with torch.no_grad():
         next(trainer.critic.parameters()).fill_(float("nan"))
     with pytest.raises(FloatingPointError, match=r"^confusion_loss is nan at step 1$"):
@@ -157,7 +157,7 @@ def test_the_networks_take_the_images_shape_and_number_of_classes_from_the_data(
     assert Trainer(other, training_config, bars).model.config == model_config
 
 
-def test_learning_rate_rises_then_falls_to_nothing():
+def test_learning_rate_rises_then_falls_to_zero():
     scale = [learning_rate_scale(step, 100, 10) for step in range(101)]
     assert scale[0] == pytest.approx(0.1)
     assert scale[9] == scale[10] == 1.0
@@ -166,7 +166,7 @@ def test_learning_rate_rises_then_falls_to_nothing():
     assert learning_rate_scale(0, 10, 0) == 1.0
 
 
-def test_it_learns_to_put_the_class_into_the_specified_code(model_config, training_config, bars):
+def test_training_puts_the_class_into_the_specified_code(model_config, training_config, bars):
     config = dataclasses.replace(training_config, steps=250, pairs=32, lr=3e-3, report_every=50)
     trainer = Trainer(model_config, config, bars)
     losses = [report.metrics["reconstruction_loss"] for report in trainer.run()]
@@ -235,7 +235,7 @@ def pairs_only(model_config, training_config, bars) -> Trainer:
     return Trainer(model_config, config, bars)
 
 
-def test_where_only_pairs_are_known_no_label_is_looked_at(pairs_only, training_config, bars):
+def test_training_on_pairs_does_not_read_labels(pairs_only, training_config, bars):
     """Renaming the classes changes nothing, though each pair is of one of them."""
     renamed = dataclasses.replace(bars, labels=np.array([2, 0, 3, 1])[bars.labels])
     other = Trainer(pairs_only.model.config, pairs_only.config, renamed)
@@ -247,12 +247,12 @@ def test_where_only_pairs_are_known_no_label_is_looked_at(pairs_only, training_c
     assert not moved(pairs_only.state(), other.state())
 
 
-def test_a_critic_of_classes_is_refused_where_none_are_known(training_config):
+def test_a_critic_without_labels_is_rejected(training_config):
     with pytest.raises(ValueError, match="weights.confusion: 5.0, expected 0 with"):
         dataclasses.replace(training_config, supervision="pairs")
 
 
-def test_mismatched_images_are_fakes_only_if_asked_for(model_config, training_config, bars):
+def test_mismatched_images_are_fakes_only_if_configured(model_config, training_config, bars):
     config = dataclasses.replace(training_config, mismatched=False)
     trainer = Trainer(model_config, config, bars)
     _, _, logits = generated(trainer)
@@ -263,7 +263,7 @@ def test_mismatched_images_are_fakes_only_if_asked_for(model_config, training_co
     torch.testing.assert_close(loss, expected)
 
 
-def test_clusters_take_the_place_of_classes_in_the_transport(model_config, training_config, bars):
+def test_the_transport_uses_clusters_in_place_of_classes(model_config, training_config, bars):
     style = dataclasses.replace(model_config.unspecified, shared_variance=True)
     structure = dataclasses.replace(
         model_config, unspecified=style, transport=TransportConfig(2, 8)

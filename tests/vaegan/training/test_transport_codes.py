@@ -6,7 +6,7 @@ from vaegan.training.config import TransportFitConfig
 from vaegan.training.transport_codes import cluster, encode_images, encode_means, mean_style_std
 
 
-def test_clusters_are_the_classes_where_codes_tell_them_apart_and_the_same_each_time():
+def test_clusters_equal_separable_classes_and_repeat():
     rng = torch.Generator().manual_seed(0)
     labels = torch.arange(600) % CLASSES
     s = torch.eye(CLASSES)[labels] + 0.1 * torch.randn(600, CLASSES, generator=rng)
@@ -17,7 +17,7 @@ def test_clusters_are_the_classes_where_codes_tell_them_apart_and_the_same_each_
     assert torch.equal(found, cluster(s, CLASSES, seed=0))
 
 
-def test_images_are_encoded_once_as_they_are_and_once_changed(model_config, bars):
+def test_images_are_encoded_unchanged_and_changed(model_config, bars):
     torch.manual_seed(0)
     encoder = Encoder(model_config).eval()
     images, labels = torch.from_numpy(bars.images), torch.from_numpy(bars.labels)
@@ -34,7 +34,7 @@ def test_images_are_encoded_once_as_they_are_and_once_changed(model_config, bars
     assert torch.equal(encoded.std, mean_style_std(encoder, images))
 
 
-def test_without_labels_clusters_of_the_specified_codes_are_the_classes(model_config, bars):
+def test_without_labels_clusters_of_specified_codes_replace_classes(model_config, bars):
     torch.manual_seed(0)
     encoder = Encoder(model_config).eval()
     config = TransportFitConfig(200, 1, 1, 0.0, 0.0, changes=1, images_per_change=2)

@@ -45,7 +45,7 @@ def codes_and_labels(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Ten
     return torch.eye(CLASSES)[labels], codes, labels
 
 
-def test_a_fitted_transport_takes_the_class_out_and_brings_the_prior():
+def test_a_fitted_transport_removes_the_class_and_matches_the_prior():
     train, test = codes_and_labels(6000), codes_and_labels(3000, seed=1)
     fitted, std = transport(), torch.full((4,), 0.3)
     fit_to_codes(fitted, encoded(*train, std), None, training(steps=1000), seed=0)
@@ -127,7 +127,7 @@ def test_alignment_makes_one_change_of_style_one_step_of_the_code():
     assert agreement[5.0] > 0.7
 
 
-def test_the_style_that_is_told_by_z_is_taken_out_of_s():
+def test_style_predicted_by_z_is_removed_from_s():
     rng = torch.Generator().manual_seed(0)
     labels = torch.arange(3000) % CLASSES
     z = torch.randn(3000, 4, generator=rng)
