@@ -33,7 +33,7 @@ NOT_RUN = {
     "make preset NAME=cycle": "trains; the presets: tests/pipeline/tools/test_presets.py",
     "dvc exp run -S train.lr=2e-4": "trains: tests/pipeline/test_pipeline.py",
     "dvc exp run --queue -S 'train.lr=5e-4,4e-3'": "trains: tests/pipeline/test_experiments.py",
-    "dvc queue start": "trains: tests/pipeline/test_experiments.py",
+    "dvc queue start -j 2": "trains: tests/pipeline/test_experiments.py",
     "python -m pipeline champion --set 3": (
         "needs three versions: tests/pipeline/tracking/test_champion.py"
     ),

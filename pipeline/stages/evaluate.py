@@ -126,8 +126,8 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
         sentence = f"{sentence}. {describe_gates(metrics, params.gates)}"
     results = (
         {"verdict": word}
-        | gate_statements(metrics, word, params.gates)
         | headlines_first(metrics)
+        | gate_statements(metrics, word, params.gates)
         | {
             "dataset": dataset.name,
             "split": params.split,

@@ -136,6 +136,7 @@ def test_what_another_stage_or_experiment_left_is_removed(project, changes, remo
 
 
 def test_a_command_names_what_it_ignores(project, monkeypatch, capsys):
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)  # MLflow sets it in its process
     monkeypatch.setenv("MLFLOW_RUN_ID", "of another")
     monkeypatch.setenv("DVC_ROOT", "/somewhere/else")
     monkeypatch.setenv("GIT_DIR", "/somewhere/else/.git")

@@ -241,9 +241,7 @@ def outside_git(tmp_path, monkeypatch):
     mlflow.set_tracking_uri(before)
 
 
-def test_without_a_store_or_results_compare_gives_a_one_line_error(
-    outside_git, capsys, empty_store
-):
+def test_without_a_store_or_results_compare_gives_a_one_line_error(outside_git, capsys):
     assert compare.main([]) == 1
     hint = "Recorded ones: python -m pipeline compare --recorded docs/experiments.csv"
     assert capsys.readouterr().err == (
@@ -251,7 +249,6 @@ def test_without_a_store_or_results_compare_gives_a_one_line_error(
         f"{hint}\n"
     )
     assert not (outside_git / "mlflow.db").exists()
-    shutil.copy(empty_store, "mlflow.db")
     MlflowClient().create_run(connect())
     capsys.readouterr()
     assert compare.main([]) == 1
@@ -260,10 +257,7 @@ def test_without_a_store_or_results_compare_gives_a_one_line_error(
     )
 
 
-def test_runs_of_a_store_are_compared_outside_of_any_git_repository(
-    outside_git, capsys, empty_store
-):
-    shutil.copy(empty_store, "mlflow.db")
+def test_runs_of_a_store_are_compared_outside_of_any_git_repository(outside_git, capsys):
     experiment, client = connect(), MlflowClient()
     default = flat(load_params())
     for seed, status, value in [(0, "FINISHED", 0.2), (1, "FINISHED", 0.4), (2, "FAILED", 0.9)]:

@@ -57,7 +57,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch, request, empty_store):
+def project(tmp_path, monkeypatch, request):
     """A committed project, the cwd, in a subfolder of its git repository or where a test says."""
     for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
@@ -72,7 +72,6 @@ def project(tmp_path, monkeypatch, request, empty_store):
     git(repository, "init", "-q")
     git(repository, "add", "-A")
     git(repository, "commit", "-qm", "project")
-    shutil.copy(empty_store, folder / "mlflow.db")
     monkeypatch.chdir(folder)
     before = mlflow.get_tracking_uri()
     yield folder

@@ -34,7 +34,15 @@ def test_each_headline_has_a_line_with_its_words_direction_value_and_interval(pr
     assert len(lines) == len(HEADLINES)
     assert all(len(line) <= 100 for line in lines)
     (leakage,) = [line for line in lines if "strongest probe on means" in line]
-    shown = "class in z strongest probe on means ↓ 0.1771 0.1693 to 0.1851"
+    value, low, high = (
+        COMMITTED[key]
+        for key in (
+            "leakage/mean",
+            "interval/leakage/mean_low",
+            "interval/leakage/mean_high",
+        )
+    )
+    shown = f"class in z strongest probe on means ↓ {value:.4f} {low:.4f} to {high:.4f}"
     assert " ".join(leakage.split()) == shown
     assert empty == ""
     assert verdict == "bars, test images; verdict: sound; gates: passed"

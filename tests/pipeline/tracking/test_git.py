@@ -21,10 +21,15 @@ def clone(request, tmp_path, monkeypatch) -> Path:
     depth = ["--depth", "1"] if request.param == "shallow" else []
     subprocess.run([*git, "clone", "-q", *depth, source.as_uri(), str(folder)], check=True)
     copy = folder / ".dvc/tmp/exps/standalone/tmpabc"
-    copy.mkdir(parents=True)
+    (copy / ".dvc").mkdir(parents=True)
     monkeypatch.chdir(copy)
     monkeypatch.setenv("DVC_ROOT", str(folder))
+    baseline = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True
+    )
+    monkeypatch.setenv("DVC_STAGE", "check")
     monkeypatch.setenv("DVC_EXP_NAME", "bold-fox")
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", baseline.stdout.strip())
     return folder
 
 
