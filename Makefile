@@ -64,7 +64,8 @@ compare: setup  ## table of experiments by what was changed: mean and 95 % inter
 	@python -m pipeline compare
 
 experiments: setup  ## DVC's table of experiments: changed parameters and the main metrics
-	@drop=$$(python -m pipeline compare --drop-pattern) && dvc exp show --only-changed --hide-failed --no-pager --drop "$$drop"
+	@test -n "$$(dvc exp list --all-commits --name-only)" || { echo "no experiments yet: dvc exp run makes one; make results prints the metrics of the model on disk"; exit 0; }; \
+		drop=$$(python -m pipeline compare --drop-pattern) && dvc exp show --only-changed --hide-failed --no-pager --drop "$$drop"
 	@dvc queue status | sed -n 's/^\(.*Failed.*\)$$/left out: \1/p'
 	@echo "the row workspace shows $$(python -m pipeline results --origin)"
 
