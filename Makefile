@@ -64,10 +64,13 @@ compare: setup  ## table of experiments by what was changed: mean and 95 % inter
 	@python -m pipeline compare
 
 experiments: setup  ## DVC's table of experiments: changed parameters and the main metrics
-	@test -n "$$(dvc exp list --all-commits --name-only)" || { echo "no experiments yet: dvc exp run makes one; make results prints the metrics of the model on disk"; exit 0; }; \
-		drop=$$(python -m pipeline compare --drop-pattern) && dvc exp show --only-changed --hide-failed --no-pager --drop "$$drop"
-	@dvc queue status | sed -n 's/^\(.*Failed.*\)$$/left out: \1/p'
-	@echo "the row workspace shows $$(python -m pipeline results --origin)"
+	@found=$$(dvc exp list --all-commits --name-only && dvc queue status) || exit 1; \
+	case "$$found" in "No experiment tasks"*) \
+		echo "no experiments yet: dvc exp run makes one; make results prints the metrics of the model on disk"; exit;; esac; \
+	drop=$$(python -m pipeline compare --drop-pattern) && origin=$$(python -m pipeline results --origin) || exit 1; \
+	dvc exp show --only-changed --hide-failed --no-pager --drop "$$drop" || exit 1; \
+	dvc queue status | sed -n 's/^\(.*Failed.*\)$$/left out: \1/p'; \
+	echo "the row workspace shows $$origin"
 
 champion: setup  ## list the registered versions: which one is champion, and why
 	@python -m pipeline champion
@@ -107,7 +110,7 @@ $(BIN)/uv: requirements/bootstrap.txt requirements/environment.pth
 	@touch $@
 
 $(BIN)/.run: $(BIN)/uv requirements/run.txt
-	@echo "installing the environment: once, about 6 GB (torch with CUDA), 75 s or more"
+	@echo "installing the environment: once, torch with CUDA, several gigabytes, a minute or more"
 	@$(INSTALL) -r requirements/run.txt
 	@touch $@
 

@@ -150,9 +150,10 @@ def terminable(*numbers: signal.Signals) -> Iterator[None]:
         raise SystemExit(128 + number)
 
     before = {number: signal.getsignal(number) for number in numbers or (signal.SIGTERM,)}
-    for number, handler in before.items():
-        if handler != signal.SIG_IGN:
-            signal.signal(number, terminate)
+    # None: a handler that Python did not install, and could not install again.
+    before = {n: handler for n, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, terminate)
     try:
         yield
     finally:

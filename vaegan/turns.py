@@ -40,7 +40,7 @@ class Tokens:
         cores: Numbers of the cores.
 
     Raises:
-        OSError: the folder cannot be used.
+        OSError: the folder cannot be used, or its file system has no locks.
     """
 
     def __init__(self, folder: Path, cores: Collection[int]) -> None:
@@ -49,6 +49,8 @@ class Tokens:
             os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
             for name in ("queue", *(f"core-{core}" for core in sorted(cores)))
         )
+        if _try_lock(self.queue):
+            _unlock([self.queue])
         self.held: list[int] = []
         self.pause_until = 0.0
 

@@ -49,19 +49,17 @@ def load_runs() -> pd.DataFrame:
 
     from pipeline.artifacts.paths import repository
     from pipeline.journal import FOLDER
-    from pipeline.tracking.store import address, connect, store_digest
-    from pipeline.tracking.sync import LOST, sync_all
+    from pipeline.tracking.store import address, connect, one_line, store_digest
+    from pipeline.tracking.sync import sync_all
 
     database = address().removeprefix("sqlite:///")
     if database != address() and not Path(database).exists():  # connecting would create it
         raise ValueError(f"there is no tracking store {database}; dvc repro creates it{HINT}")
-    try:
-        experiment = connect()
+    experiment = connect()
+    with one_line():
         journals, say = repository() / FOLDER, partial(print, file=sys.stderr)
         sync_all(journals, experiment, store_digest(), say)
         return mlflow.search_runs([experiment], order_by=["attributes.start_time DESC"])
-    except LOST as error:
-        raise ValueError(f"the tracking store cannot be read: {error}") from error
 
 
 def summarize_runs(runs: pd.DataFrame, default: dict[str, Any]) -> pd.DataFrame:

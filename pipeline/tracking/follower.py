@@ -24,8 +24,8 @@ def context(params: dict[str, Any]) -> Context:
         params: The stage's parameters by dotted key.
     """
     tree = provenance()
-    if reason := tree.tags.get(FAILURE_TAG):
-        warn(f"what is trained here cannot be reproduced, its origin is unknown: {reason}")
+    if failure := tree.tags.get(FAILURE_TAG):
+        warn(f"what is trained here cannot be reproduced, its origin is unknown: {failure}")
     lock = {}
     if os.environ.get("DVC_STAGE"):  # by hand, dvc.lock may tell of another model
         lock = registry.dvc_lock_tags(Path("dvc.lock"))

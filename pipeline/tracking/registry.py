@@ -209,11 +209,16 @@ def damage(version: ModelVersion) -> str | None:
 
 
 def local_folder(version: ModelVersion) -> Path | None:
-    """The folder of a version's files; None if they do not lie on this machine."""
+    """The folder of a version's files; None if they do not lie on this machine.
+
+    A disk that is not mounted, or is another machine's, lacks the folder of all artifacts, too.
+    """
     location = MlflowClient().get_model_version_download_uri(NAME, version.version)
     if urlparse(location).scheme not in ("", "file"):
         return None
-    return Path(local_file_uri_to_path(location))
+    folder = Path(local_file_uri_to_path(location))
+    roots = [place for place in folder.parents if place.name == "mlruns"]
+    return None if roots and not roots[0].is_dir() else folder
 
 
 def _files(version: ModelVersion) -> dict[str, int]:

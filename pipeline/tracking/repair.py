@@ -9,7 +9,6 @@ from pathlib import Path
 
 from filelock import FileLock
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 
 from pipeline.artifacts.paths import MODEL
 from pipeline.journal import MODELS, is_gone, journals, last_begin, read_events
@@ -91,13 +90,11 @@ def _restore_versions(damaged: list[tuple[ModelVersion, str]], root: Path, say: 
             )
             continue
         folder = next((j for j in reversed(journals(root)) if tells_of(j, digest)), None)
-        examples = None if folder is None else read_examples(folder)
-        classes = None if folder is None else read_classes(folder)
         try:
+            examples = None if folder is None else read_examples(folder)
+            classes = None if folder is None else read_classes(folder)
             registry.restore(version, copy, examples, classes)
-        except Exception as error:
-            if not (raised_by_store(error) or isinstance(error, OSError)):
-                raise
+        except Exception as error:  # a damaged copy, or one of an older layout, stops no stage
             lost.add(version.version)
             say(f"{_name(version)} cannot be loaded ({fault}) nor restored: {reason(error)}")
         else:
@@ -116,7 +113,7 @@ def _restore_runs(root: Path, experiment: str, say: Say) -> None:
             continue
         try:
             count += ModelRun(folder, events, experiment, say).restore_files()
-        except (MlflowException, OSError) as error:
+        except Exception as error:  # as above
             say(f"artifacts of {folder.name} cannot be restored: {reason(error)}")
     if count:
         say(f"restored {count} artifacts of runs from {root}")

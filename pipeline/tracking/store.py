@@ -9,12 +9,13 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 import mlflow
 import sqlalchemy
 from alembic.script import ScriptDirectory
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, LifecycleStage
 from mlflow.exceptions import MlflowException
@@ -84,7 +85,13 @@ def connect() -> str:
 def _sole_user(root: Path) -> Iterator[None]:
     """Waits for other processes: a database that one of them sets up looks like a damaged one."""
     (root / "mlruns").mkdir(exist_ok=True)
-    with FileLock(root / "mlruns" / ".lock", SET_UP_WITHIN):
+    lock = FileLock(root / "mlruns" / ".lock", SET_UP_WITHIN)
+    try:
+        held = lock.acquire()
+    except Timeout as error:
+        fault = f"is being set up by another process, which holds {lock.lock_file}"
+        raise _refusal(fault, "wait for it, or stop it") from error
+    with held:
         yield
 
 
@@ -253,13 +260,17 @@ def _check_database(uri: str) -> None:
     try:
         url = sqlalchemy.make_url(uri)
         driver = url.get_driver_name()
-        options: dict[str, float] = {}
+        options: dict[str, Any] = {}
         if url.get_backend_name() == "sqlite":
             if not _check_file(url.database):
                 return  # MLflow makes it
             options = {"timeout": LOCKED_FOR}
         elif driver in KNOWS_CONNECT_TIMEOUT:
             options = {"connect_timeout": int(ANSWER_WITHIN)}
+        if url.get_backend_name() == "mysql":  # as MLflow reads them
+            names = ("ssl_ca", "ssl_cert", "ssl_key")
+            files = {name: os.environ.get(f"MLFLOW_MYSQL_{name.upper()}") for name in names}
+            options |= {name: file for name, file in files.items() if file}
         engine = sqlalchemy.create_engine(
             url, poolclass=sqlalchemy.pool.NullPool, connect_args=options
         )
@@ -312,7 +323,7 @@ def _explain(error: BaseException, unset: str) -> tuple[str, str]:
     text = " ".join(str(error).split())
     if "is not a database" in text or "malformed" in text:
         return "is damaged, or no SQLite database", f"move it away: {REFILL}"
-    if "locked" in text:
+    if re.search(r"(database|table|schema)( \w+)? is locked", text):
         return "is locked by another program", "close that program, or try again"
     if "readonly" in text or "read-only" in text:
         return "is read-only", f"make it writable{unset}"

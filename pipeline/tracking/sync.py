@@ -8,15 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.journal import Event, is_gone, journals, last_begin, read_events
 from pipeline.tracking.model_run import ModelRun, Say
 from pipeline.tracking.repair import repair
-
-# Raised by a store that is gone, full or locked; requests' exceptions are OSErrors.
-LOST = (MlflowException, SQLAlchemyError, OSError)
 
 
 def sync_all(
@@ -38,7 +33,7 @@ def sync_all(
         The number of journals of which the store lacked something.
 
     Raises:
-        One of LOST: the store does not answer; repeating the call sends the rest.
+        Whatever the store raises: it does not answer; repeating the call sends the rest.
     """
     sent = 0
     for folder in journals(root):
@@ -75,7 +70,7 @@ def sync_journal(
         Whether the store lacked something.
 
     Raises:
-        One of LOST: the store does not answer.
+        Whatever the store raises: it does not answer.
     """
     with FileLock(folder / ".lock"):
         events = read_events(folder)

@@ -132,7 +132,7 @@ def train_classifier(
     images, labels = as_tensor(data.images, device), as_tensor(data.labels, device)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=MAX_LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, MAX_LR, total_steps=steps)
-    for step in in_turns(range(steps)):
+    for step in in_turns(range(steps)) if device.type == "cpu" else range(steps):
         rng = torch_rng(seed, "judge-batch", step, device)
         rows = torch.randint(len(labels), (BATCH,), generator=rng, device=device)
         loss = F.cross_entropy(classifier(_shift(to_unit_range(images[rows]), rng)), labels[rows])
