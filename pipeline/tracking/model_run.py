@@ -107,6 +107,8 @@ class ModelRun:
         run = self._find()
         if run is None or run.info.lifecycle_stage == LifecycleStage.DELETED:
             return 0
+        if registry.is_out_of_reach(run.info.artifact_uri):
+            return 0
         self.run_id = run.info.run_id
         lost: list[tuple[str, Path]] = []
         images = 0

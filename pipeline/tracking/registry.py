@@ -209,16 +209,23 @@ def damage(version: ModelVersion) -> str | None:
 
 
 def local_folder(version: ModelVersion) -> Path | None:
-    """The folder of a version's files; None if they do not lie on this machine.
-
-    A disk that is not mounted, or is another machine's, lacks the folder of all artifacts, too.
-    """
+    """The folder of a version's files; None if they do not lie on this machine."""
     location = MlflowClient().get_model_version_download_uri(NAME, version.version)
     if urlparse(location).scheme not in ("", "file"):
         return None
-    folder = Path(local_file_uri_to_path(location))
-    roots = [place for place in folder.parents if place.name == "mlruns"]
-    return None if roots and not roots[0].is_dir() else folder
+    return Path(local_file_uri_to_path(location))
+
+
+def is_out_of_reach(location: str | Path | None) -> bool:
+    """Whether artifacts lie on a disk that is not mounted, or is another machine's.
+
+    The folder of all artifacts, ``mlruns``, is missing there, too: nothing is restored.
+    """
+    if location is None or urlparse(str(location)).scheme not in ("", "file"):
+        return False
+    folder = Path(local_file_uri_to_path(str(location)))
+    root = next((place for place in folder.parents if place.name == "mlruns"), None)
+    return root is not None and not root.is_dir()
 
 
 def _files(version: ModelVersion) -> dict[str, int]:

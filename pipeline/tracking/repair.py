@@ -63,7 +63,10 @@ def _damaged(
     for group in (first, rest):
         for version in group:
             try:
-                checked = everything or registry.local_folder(version) is not None
+                folder = registry.local_folder(version)
+                if registry.is_out_of_reach(folder):
+                    continue
+                checked = everything or folder is not None
                 if checked and (fault := registry.damage(version)) is not None:
                     damaged.append((version, fault))
             except Exception as error:

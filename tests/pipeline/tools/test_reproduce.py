@@ -195,10 +195,14 @@ def test_stopped_it_leaves_no_worktree_no_folder_and_no_process(
         os.kill(os.getpid(), number)
 
     threading.Thread(target=stop, daemon=True).start()
+    # Processes in the background ignore SIGINT, the tests' own perhaps too.
+    before = signal.signal(number, signal.default_int_handler)
     try:
         left = reproduce.main(["--version", "1"])
     except SystemExit as stopped:
         left = stopped.code
+    finally:
+        signal.signal(number, before)
     assert left == status
     assert worktrees(project) == []
     assert list((tmp_path / "temporary").iterdir()) == []

@@ -15,6 +15,7 @@ from pipeline.artifacts.paths import METRICS, MODEL
 from pipeline.journal import FOLDER, MODELS
 from pipeline.tools import track
 from pipeline.tracking import champion, registry, store
+from pipeline.tracking.repair import repair
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 
 RESULTS = {
@@ -91,6 +92,31 @@ def test_versions_aliases_and_artifacts_are_whole_again_after_the_disk_was_clear
         assert loads(reference), reference
     tracked.sync_all()
     assert capsys.readouterr().out == ""
+
+
+def test_a_disk_that_is_not_mounted_moves_no_alias_and_gets_no_files(tracked, capsys):
+    before = listing()
+    Path("mlruns").rename("elsewhere")
+    experiment, root = store.EXPERIMENT, Path(FOLDER)
+    identity = MlflowClient().get_experiment_by_name(experiment).experiment_id
+    capsys.readouterr()
+    repair(root, identity, print, everything=True)
+    assert capsys.readouterr().out == ""
+    assert not Path("mlruns").exists()
+    assert listing() == before
+
+
+def test_a_copy_that_cannot_be_read_stops_nothing_and_is_named(tracked, capsys):
+    clear(Path("mlruns"))
+    for path in Path(FOLDER, MODELS).rglob("model.json"):
+        path.write_text("{}")
+    for path in Path(FOLDER).rglob("examples.npy"):
+        path.write_bytes(b"damaged")
+    capsys.readouterr()
+    tracked.sync_all()
+    said = capsys.readouterr().out
+    names = "version 2 [candidate, candidate-bars, champion-bars]"
+    assert f"{names} cannot be loaded (it has no files) nor restored: " in said
 
 
 def test_a_single_file_that_is_deleted_or_damaged_is_restored(tracked, capsys):

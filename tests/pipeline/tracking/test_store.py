@@ -286,6 +286,20 @@ def test_a_driver_that_finds_a_database_read_only_is_understood():
     assert store._explain(error, "") == ("is read-only", "make it writable")
 
 
+@pytest.mark.parametrize(
+    ("text", "locked"),
+    [
+        ("database is locked", True),
+        ("database table is locked: runs", True),
+        ("Host 'a' is blocked because of many connection errors", False),
+        ("Access denied, this account is locked", False),
+    ],
+)
+def test_only_a_locked_database_is_called_locked(text, locked):
+    fault, _ = store._explain(sqlite3.OperationalError(text), "")
+    assert (fault == "is locked by another program") == locked
+
+
 class Answers(BaseHTTPRequestHandler):
     """A web server that is no tracking server: answers as its address says."""
 
