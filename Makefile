@@ -78,7 +78,7 @@ champion: setup  ## list the registered versions: which one is champion, and why
 reproduce: setup  ## rerun a registered version from its commit and compare: make reproduce VERSION=1
 	python -m pipeline reproduce --version $(VERSION)
 
-screenshots: setup  ## take pictures of MLflow's page and DVC's table for the documents (needs Chromium)
+screenshots: setup  ## take a picture of MLflow's page for the documents (needs Chromium)
 	python -m pipeline.tools.screenshots
 
 bench: repro  ## run all benchmarks: about half an hour, with nothing else running

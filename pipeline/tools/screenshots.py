@@ -1,11 +1,10 @@
-"""Takes the documents' screenshots: MLflow's page and DVC's table of experiments.
+"""Takes the documents' screenshot of MLflow's page.
 
 ``make screenshots`` runs it, in a repository in which experiments have been run; it needs Chromium.
-It serves MLflow's page on loopback while the pictures are taken.
+It serves MLflow's page on loopback while the picture is taken.
 """
 
 import argparse
-import html
 import os
 import shutil
 import socket
@@ -21,7 +20,6 @@ from pathlib import Path
 FIGURES = Path("docs/figures")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 RUNS = "/#/experiments/{experiment}/runs?viewStateShareKey=first"
-COLUMNS = "150"  # of the terminal that a command prints to
 
 
 @contextmanager
@@ -70,32 +68,19 @@ def shoot(url: str, picture: Path, size: tuple[int, int]) -> None:
     print(f"took {picture}")
 
 
-def shoot_command(command: list[str], picture: Path, size: tuple[int, int]) -> None:
-    """Takes a picture of what a command prints, as in a terminal."""
-    environment = os.environ | {"COLUMNS": COLUMNS}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    text = html.escape(f"$ {' '.join(command)}\n{done.stdout}")
-    style = "background:#fff;color:#222;font:13px 'DejaVu Sans Mono',monospace;margin:16px"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "printed.html"
-        path.write_text(f'<meta charset="utf-8"><pre style="{style}">{text}</pre>')
-        shoot(path.as_uri(), picture, size)
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Takes both pictures; returns 0, or 1 after a message."""
+    """Takes the picture; returns 0, or 1 after a message."""
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.tools.screenshots", description=__doc__
     )
     parser.add_argument("--experiment", default="1", help="id of MLflow's experiment")
-    parser.add_argument("--folder", type=Path, default=FIGURES, help="where to write them")
+    parser.add_argument("--folder", type=Path, default=FIGURES, help="where to write it")
     options = parser.parse_args(argv)
     options.folder.mkdir(parents=True, exist_ok=True)
     try:
         with serve_mlflow() as address:
             url = address + RUNS.format(experiment=options.experiment)
             shoot(url, options.folder / "mlflow_runs.png", (2300, 640))
-        shoot_command(["make", "experiments"], options.folder / "dvc_experiments.png", (1250, 300))
     except (OSError, subprocess.SubprocessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
