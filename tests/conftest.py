@@ -1,5 +1,8 @@
 """Synthetic images with known class and style, and small models to go with them."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +34,14 @@ def draw_bars(count: int, seed: int) -> tuple[LabelledImages, np.ndarray]:
     images = (255 * brightness[:, None, None] * bar).round().astype(np.uint8)
     data = LabelledImages(images[:, None], labels.astype(np.int64), CLASSES)
     return data, np.stack([brightness, shift], axis=1)
+
+
+@pytest.fixture(autouse=True)
+def same_folder() -> Iterator[None]:
+    """Fails a test that leaves its process in another folder, where the next one would start."""
+    before = Path.cwd()
+    yield
+    assert Path.cwd() == before
 
 
 @pytest.fixture(scope="session")

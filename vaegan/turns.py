@@ -26,7 +26,7 @@ with suppress(ImportError):  # missing on Windows, where processes take no turns
 
 Item = TypeVar("Item")
 
-TURN_SECONDS = 0.5  # threads of the process before spin for some milliseconds of it
+TURN_SECONDS = 1.0  # threads of the process before spin for some milliseconds of it
 # A process that waits longer, because one with tokens was suspended, computes without them.
 PATIENCE_SECONDS, PAUSE_SECONDS = 60.0, 600.0
 POLL_SECONDS = 0.001

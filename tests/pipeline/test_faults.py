@@ -221,7 +221,7 @@ def test_a_full_disk_while_writing_the_model_keeps_the_previous_one(
     assert tree_digest(MODEL) == before
     assert not list(Path().rglob("*.part"))
     monkeypatch.undo()
-    os.chdir(folder)
+    monkeypatch.chdir(folder)
     capsys.readouterr()
     assert run_stage("train") == 0  # with room again it goes on from the last step
     assert "resuming from the checkpoint at step 12" in capsys.readouterr().out

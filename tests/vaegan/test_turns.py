@@ -16,6 +16,8 @@ from vaegan import turns
 from vaegan.training.loop import TrainingLoop
 from vaegan.turns import Tokens, in_turns
 
+ROOT = Path(__file__).parents[2]
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fcntl")
 
 
@@ -119,7 +121,7 @@ def test_the_tokens_of_a_killed_process_are_free(tokens, tmp_path):
         "time.sleep(60)"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
