@@ -4,8 +4,9 @@
 one row per set of parameters that differ from ``params.yaml``, or one column if there are few. A
 cell holds the mean over training seeds and the half-width of Student's 95 % interval. Only finished
 runs are in the table, and only with results of their own model and data set; a list below it names
-the others with their state. ``--record FILE`` adds the runs to a CSV file; ``--recorded FILE``
-prints the table of such a file and needs no store.
+the others with their state. Rows that were measured by another protocol than the first are marked
+with a dagger: their numbers cannot be compared with its. ``--record FILE`` adds the runs to a CSV
+file; ``--recorded FILE`` prints the table of such a file and needs no store.
 """
 
 import argparse
@@ -31,6 +32,8 @@ SEED, DATASET = "train.seed", "prepare.dataset"
 LEVEL = 0.95
 FEW = 3  # rows, up to which the table has a line per metric
 FINISHED = "FINISHED"
+UNKNOWN = "unknown"
+OTHER = " †"  # behind the name of a row that was measured by another protocol
 RECORDED = Path("docs/experiments.csv")
 HINT = f". Recorded ones: python -m pipeline compare --recorded {RECORDED}"
 COLUMNS = {metric.key: metric.title for metric in HEADLINES}
@@ -73,7 +76,7 @@ def summarize_runs(runs: pd.DataFrame, default: dict[str, Any]) -> pd.DataFrame:
         default: Parameters by dotted key that changes are relative to.
 
     Returns:
-        Columns ``name``, ``seed`` and one per metric; one row per run.
+        Columns ``name``, ``seed``, ``protocol`` and one per metric; one row per run.
 
     Raises:
         ValueError: no run has results.
@@ -83,8 +86,9 @@ def summarize_runs(runs: pd.DataFrame, default: dict[str, Any]) -> pd.DataFrame:
     for run in runs.to_dict("records"):
         if (known := _name_and_seed(run, default, preset_changes)) and not obstacle(run):
             name, seed = known
-            protocol = str(run.get("tags.protocol"))
-            rows.append({"name": name, "seed": seed, "protocol": protocol} | _results(run))
+            tag = run.get("tags.protocol")  # absent values are None or NaN
+            protocol = {"protocol": tag if isinstance(tag, str) else UNKNOWN}
+            rows.append({"name": name, "seed": seed} | protocol | _results(run))
     if not rows:
         raise ValueError(
             f"the tracking store has no finished run with results; dvc repro makes one{HINT}"
@@ -97,7 +101,7 @@ def summarize_runs(runs: pd.DataFrame, default: dict[str, Any]) -> pd.DataFrame:
             "another protocol",
             file=sys.stderr,
         )
-    return frame[~other].drop(columns="protocol")
+    return frame[~other]
 
 
 def list_others(runs: pd.DataFrame, default: dict[str, Any]) -> list[str]:
@@ -217,10 +221,11 @@ def table(experiments: pd.DataFrame) -> str:
         "| what was changed | seeds | " + " | ".join(COLUMNS.values()) + " |",
         "| --- " * (2 + len(COLUMNS)) + "|",
     ]
-    columns = in_order(experiments).reindex(columns=["name", *COLUMNS])
+    columns = in_order(experiments).reindex(columns=["name", "protocol", *COLUMNS])
     for name, runs in columns.groupby("name", sort=False):
         cells = [interval(runs[metric].dropna().tolist()) for metric in COLUMNS]
-        lines.append(f"| {name} | {len(runs)} | " + " | ".join(cells) + " |")
+        other = runs["protocol"].iloc[0] != columns["protocol"].iloc[0]
+        lines.append(f"| {name}{OTHER * other} | {len(runs)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -239,7 +244,7 @@ def in_order(experiments: pd.DataFrame) -> pd.DataFrame:
     """Sorts rows: the default, presets, other changes; and columns: those of the table first."""
     rank = experiments["name"].map(lambda name: 2 if "=" in name else int(name != "default"))
     rows = experiments.assign(rank=rank).sort_values(["rank", "name", "seed"])
-    first = ["name", "seed", *(metric for metric in COLUMNS if metric in rows)]
+    first = ["name", "seed", "protocol", *(metric for metric in COLUMNS if metric in rows)]
     return rows[first + sorted(set(map(str, rows)) - {*first, "rank"})]
 
 
@@ -259,9 +264,13 @@ def _number(value: float) -> str:
 
 
 def record(experiments: pd.DataFrame, path: Path) -> None:
-    """Adds runs to a CSV file; a run replaces the recorded one of the same name and seed."""
+    """Adds runs to a CSV file; a run replaces the recorded one of the same name and seed.
+
+    It also replaces those of the same name that were measured by another protocol.
+    """
     before = [recorded(path)] if path.exists() else []
     merged = pd.concat([*before, experiments]).drop_duplicates(["name", "seed"], keep="last")
+    merged = merged[merged["protocol"] == merged.groupby("name")["protocol"].transform("last")]
     with atomic_file(path) as part:
         in_order(merged).to_csv(part, index=False)
 
@@ -275,7 +284,10 @@ def recorded(path: Path) -> pd.DataFrame:
     """
     try:
         rows = pd.read_csv(path, float_precision="round_trip")
-        return rows.astype(dict.fromkeys(rows.columns, float) | {"name": str, "seed": int})
+        if "protocol" not in rows:  # of before it was recorded
+            rows["protocol"] = UNKNOWN
+        kinds: dict[str, type] = dict.fromkeys(rows.columns, float)
+        return rows.astype(kinds | {"name": str, "seed": int, "protocol": str})
     except (KeyError, ValueError, TypeError) as error:  # pandas' own are ValueErrors
         raise ValueError(f"{path} is not a table of recorded runs: {error!r}") from error
 

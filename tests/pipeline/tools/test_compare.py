@@ -41,7 +41,7 @@ def rows(*entries: tuple[str, int, float]) -> pd.DataFrame:
     """Experiments with one value for every metric: name, seed, value."""
     return pd.DataFrame(
         [
-            {"name": name, "seed": seed} | dict.fromkeys(COLUMNS, value)
+            {"name": name, "seed": seed, "protocol": "p"} | dict.fromkeys(COLUMNS, value)
             for name, seed, value in entries
         ]
     )
@@ -81,7 +81,12 @@ def test_runs_become_experiments_by_what_differs_from_the_default():
         ["train.lr=0.2", 0, 0.4],
         ["model.dim=3, model.variational=false", 0, 0.2],
     ]
-    assert set(found) == {"name", "seed", "leakage/mean"}  # points of the curves are no results
+    assert set(found) == {
+        "name",
+        "seed",
+        "protocol",
+        "leakage/mean",
+    }  # points of the curves are no results
 
 
 OTHERS = [
@@ -275,7 +280,7 @@ def test_runs_of_a_store_are_compared_outside_of_any_git_repository(outside_git,
     assert lines[3][:6] == ["|", "leakage,", "means", "↓", "|", "0.3000"]
     assert others.startswith("- default, seed 2 (run ")
     assert others.endswith("): FAILED\n")
-    assert sorted(recorded(Path("runs.csv"))) == ["leakage/mean", "name", "seed"]
+    assert sorted(recorded(Path("runs.csv"))) == ["leakage/mean", "name", "protocol", "seed"]
     assert compare.main(["--recorded", "runs.csv"]) == 0
     assert capsys.readouterr().out == printed
 
@@ -284,7 +289,7 @@ def test_recorded_runs_are_read_back_and_a_rerun_replaces_its_own(tmp_path):
     path = tmp_path / "runs.csv"
 
     def one(name: str, seed: int, **metrics: float) -> dict:
-        return {"name": name, "seed": seed} | metrics
+        return {"name": name, "seed": seed, "protocol": "p"} | metrics
 
     record(pd.DataFrame([one("x=0.5", 0, a=2.0), one("default", 0, a=1 / 3)]), path)
     assert recorded(path)["a"].tolist() == [1 / 3, 2.0]  # to the last bit
@@ -295,6 +300,28 @@ def test_recorded_runs_are_read_back_and_a_rerun_replaces_its_own(tmp_path):
         one("default", 1, a=None, c=1.0),
         one("x=0.5", 0, a=2.0, c=None),
     ]
+
+
+def test_a_row_of_another_protocol_is_marked():
+    experiments = rows(("default", 0, 0.1), ("cycle", 0, 0.6), ("pairs", 0, 0.2))
+    experiments.loc[1, "protocol"] = "q"
+    names = [line.split(" | ")[0].strip("| ") for line in table(experiments).splitlines()[2:]]
+    assert names == ["default", "cycle †", "pairs"]
+
+
+def test_a_run_of_another_protocol_replaces_all_recorded_ones_of_its_name(tmp_path):
+    path = tmp_path / "runs.csv"
+    record(rows(("default", 0, 0.1), ("default", 1, 0.1), ("cycle", 0, 0.6)), path)
+    record(rows(("default", 0, 0.2)).assign(protocol="q"), path)
+    found = recorded(path)[["name", "seed", "protocol"]].values.tolist()
+    assert found == [["default", 0, "q"], ["cycle", 0, "p"]]
+
+
+def test_a_record_of_before_protocols_were_recorded_is_read(tmp_path):
+    path = tmp_path / "runs.csv"
+    rows(("default", 0, 0.1)).drop(columns="protocol").to_csv(path, index=False)
+    assert recorded(path)["protocol"].tolist() == ["unknown"]
+    assert table(recorded(path)).splitlines()[2].startswith("| default | 1 |")
 
 
 @pytest.mark.parametrize(
