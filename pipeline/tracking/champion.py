@@ -8,6 +8,7 @@ evaluated, is refused; ``--force`` sets it, and records what spoke against it.
 import argparse
 import json
 import math
+import re
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -101,7 +102,10 @@ def consider(digest: str, results: dict[str, Any]) -> str | None:
         if champion is not None and champion.version == mine.version:
             if refusal is not None:
                 return f"version {mine.version} stays the champion of {dataset}, though {refusal}"
-            decision = champion.tags.get(REASON_TAG, f"champion of {dataset}")
+            # It may have been measured anew, by another protocol.
+            score = f"{by} {evaluation.scores[by]:.4f}"
+            reason = champion.tags.get(REASON_TAG, f"champion of {dataset}")
+            decision = re.sub(r"[a-z_]+/[a-z_]+ [\d.]+$", score, reason)
         elif refusal is None:
             after = "" if champion is None else f", after version {champion.version}"
             decision = f"champion of {dataset}{after}: {by} {evaluation.scores[by]:.4f}"

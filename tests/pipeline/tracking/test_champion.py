@@ -110,6 +110,14 @@ def test_evaluating_the_champion_again_leaves_it_and_its_reason(register):
     assert holder() == "2"
 
 
+def test_the_champion_measured_by_another_protocol_shows_its_new_number(register):
+    champion.consider(register(0), results(0.39))
+    digest = register(1)
+    champion.consider(digest, results(0.3))
+    said = champion.consider(digest, results(0.35, protocol="q"))
+    assert said == "version 2: champion of mnist, after version 1: leakage/mean 0.3500"
+
+
 def test_the_better_of_two_versions_evaluated_at_once_is_champion(register):
     digests = [register(seed) for seed in range(4)]
     leakages = [0.3, 0.1, 0.2, 0.25]
