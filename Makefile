@@ -81,7 +81,7 @@ reproduce: setup  ## rerun a registered version from its commit and compare: mak
 screenshots: setup  ## take a picture of MLflow's page for the documents (needs Chromium)
 	python -m pipeline.tools.screenshots
 
-bench: repro  ## run all benchmarks: about half an hour, with nothing else running
+bench: repro  ## run all benchmarks: about three quarters of an hour, with nothing else running
 	python -m benchmarks
 
 frontier: repro  ## measure what less leakage costs: about three quarters of an hour

@@ -21,7 +21,7 @@ from vaegan.data import as_tensor
 from vaegan.evaluation.classifier import Classifier, classify, train_classifier
 from vaegan.evaluation.config import EvaluationConfig
 from vaegan.evaluation.metrics import Arrays
-from vaegan.evaluation.probes import PANEL, accuracy
+from vaegan.evaluation.probes import QUICK, accuracy
 from vaegan.evaluation.swaps import cross_class_pairs, decode_in_batches
 from vaegan.model.vae import DisentanglingVAE
 from vaegan.rng import numpy_rng
@@ -48,14 +48,14 @@ def quality(
         codes[split] = {k: np.concatenate([batch[k] for batch in batches]) for k in batches[0]}
     train, test = codes["train"], codes["test"]
     y, y_test = train["labels"], test["labels"]
-    linear = PANEL["logistic"](train["specified_mean"], y, dataset.train.class_count, params.seed)
+    linear = QUICK["logistic"](train["specified_mean"], y, dataset.train.class_count, params.seed)
     noise = numpy_rng(params.seed, "quality-noise")
     z, z_test = (
         c["unspecified_mean"]
         + c["unspecified_std"] * noise.standard_normal(c["unspecified_std"].shape, dtype=np.float32)
         for c in (train, test)
     )
-    leak = PANEL["perceptron-0"](z, y, dataset.train.class_count, params.seed)
+    leak = QUICK["perceptron"](z, y, dataset.train.class_count, params.seed)
     pairs = cross_class_pairs(y_test, params.swaps, numpy_rng(params.seed, "swaps"))
     s, style = (
         as_tensor(test[f"{name}_mean"][rows], device)

@@ -1,9 +1,18 @@
 """What a person sees while a stage runs; nothing depends on it."""
 
+import logging
 import sys
 from typing import Any
 
 from pipeline.journal import Event
+
+
+class Printer(logging.Handler):
+    """Prints what is logged to the standard output of the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints a message."""
+        print(self.format(record), flush=True)
 
 
 class Console:
@@ -17,6 +26,9 @@ class Console:
     def __init__(self, stage: str, steps: int | None = None) -> None:
         self.stage, self.steps = stage, steps
         self.bar: Any = None
+        library = logging.getLogger("vaegan")  # which logs what takes long, such as each probe
+        library.setLevel(logging.INFO)
+        library.handlers = [Printer()]
 
     def event(self, event: Event) -> None:
         """Prints a line for a report or a resumed training."""

@@ -208,7 +208,7 @@ def test_no_line_of_text_begins_with_a_fact(document):
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_number_of_probes_is_that_of_the_panel(document):
     words = re.findall(r"\b(\w+)\s(?:fresh )?probes\b", read(document))
-    counts = {"six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
+    counts = {"four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
     assert {counts[word.lower()] for word in words if word.lower() in counts} <= {len(probes.PANEL)}
 
 
@@ -216,11 +216,13 @@ def test_the_number_of_probes_is_that_of_the_panel(document):
     "words",
     [
         f"{probes.NEIGHBOURS} nearest neighbours",
-        f"{probes.FEATURES:,} random Fourier features",
-        f"a {probes.WIDTH}-{probes.WIDTH} perceptron",
-        f"in {('three', 'four', 'five')[FOLDS - 3]} folds",
-        f"the one-hot label | ≥ {FOUND:g}",
-        f"probes see mean and log-variance | ≥ {FOUND:g}",
+        f"{('one', 'two', 'three')[probes.NETWORKS - 1]} perceptrons",
+        f"{('two', 'three', 'four')[probes.DEPTH - 2]} hidden layers of {probes.WIDTH} units",
+        f"at most {probes.LOGITS:,} codes divided by the number of classes",
+        f"or {probes.FEWEST_CODES:,} if that is more",
+        f"neighbours and trees on at most {probes.SLOW_CODES:,}",
+        f"in {('three', 'four', 'five')[FOLDS - 3]} stratified folds",
+        f"`leakage/chance` and {('eight', 'nine')[round(10 * FOUND) - 8]} tenths of what it leaves",
         f"dimensions with more than {ACTIVE_NATS:g} nats",
         f"`interval/...` are {LEVEL:.0%} intervals".replace("%", " %"),
     ],

@@ -151,7 +151,14 @@ def plot_metrics(metrics: dict[str, Any]) -> Figure:
         if metric.key in metrics:
             low, high = (metrics.get(f"interval/{metric.key}_{end}") for end in ("low", "high"))
             interval = None if low is None or high is None else (float(low), float(high))
-            rows.append((metric.group, metric.words, float(metrics[metric.key]), interval))
+            rows.append(
+                (
+                    metric.group,
+                    metric.words_with_oracle(metrics),
+                    float(metrics[metric.key]),
+                    interval,
+                )
+            )
     title = f"{metrics['dataset']}, {metrics['split']} images: {metrics['verdict']}"
     gates = {
         key.removeprefix("gate/"): said for key, said in metrics.items() if key.startswith("gate/")

@@ -52,7 +52,7 @@ def describe(results: dict[str, Any], everything: bool = False) -> list[str]:
                 continue
             ends = [results.get(f"interval/{key}_{end}") for end in ("low", "high")]
             interval = "" if None in ends else f"{ends[0]:.4f} to {ends[1]:.4f}"
-            words = key if everything else metric.words + ARROWS[metric.better]
+            words = key if everything else metric.words_with_oracle(results) + ARROWS[metric.better]
             shown = metric.group if metric.group != group else ""
             group = metric.group
             rows.append(f"{shown:15} {words:48} {_number(results[key]):>8}   {interval}".rstrip())

@@ -14,10 +14,11 @@ import torch
 from torch.utils import data as torch_data
 
 from benchmarks import __main__ as bench
-from benchmarks import defaults, growth, overhead, plain, quality, step, together
+from benchmarks import defaults, growth, overhead, plain, quality, ruler, step, together
 from benchmarks.measure import Result, side_by_side
 from pipeline.artifacts.dataset import read_dataset, write_dataset
 from pipeline.params import load_params
+from vaegan.evaluation import probes
 from vaegan.model.config import CodeConfig
 from vaegan.rng import torch_rng
 from vaegan.training import losses
@@ -358,3 +359,60 @@ def test_parameters_are_written_with_the_given_values_replaced(tmp_path):
     assert (written.train.steps, written.train.transport.steps) == (7, 5)
     assert written.train.transport.images == shipped.train.transport.images
     assert written.evaluate == shipped.evaluate
+
+
+def test_a_doubling_is_stated_in_standard_errors_of_the_headline(monkeypatch):
+    """Under a panel whose accuracy is known: 0.2, or 0.21 with wider probes, 0.18 of half."""
+    asked = []
+
+    def headline(codes, **constants):
+        asked.append((len(codes[0]), constants))
+        return 0.21 if "WIDTH" in constants else 0.18 if len(codes[0]) == 500 else 0.2
+
+    monkeypatch.setattr(ruler, "headline", headline)
+    codes = np.zeros((1000, 2)), np.zeros(1000, int), np.zeros((400, 2)), np.zeros(400, int)
+    rows = {result.name: result.value for result in ruler.convergence("it", codes)}
+    error = np.sqrt(0.2 * 0.8 / 400)
+    assert rows == pytest.approx(
+        {
+            "it: accuracy of the panel": 0.2,
+            "it: change in standard errors, twice as wide": 0.01 / error,
+            "it: change in standard errors, twice as long": 0.0,
+            "it: change in standard errors, twice as many": 0.0,
+            "it: change in standard errors, all codes instead of half": 0.02 / error,
+        }
+    )
+    doubled = [constants for _, constants in asked if constants]
+    assert doubled == [
+        {"WIDTH": 2 * probes.WIDTH},
+        {"ROUNDS": 2 * probes.ROUNDS, "PATIENCE": 2 * probes.PATIENCE},
+        {"NETWORKS": 2 * probes.NETWORKS},
+    ]
+
+
+def test_the_constants_that_are_doubled_reach_the_probes(monkeypatch):
+    monkeypatch.setattr(probes, "ROUND_STEPS", 2)
+    monkeypatch.setattr(probes, "ROUNDS", 2)
+    seen = []
+    fit = probes._fit_network
+
+    def counted(*args):
+        seen.append(probes.WIDTH)
+        return fit(*args)
+
+    monkeypatch.setattr(probes, "_fit_network", counted)
+    rng = np.random.default_rng(0)
+    codes, labels = rng.standard_normal((200, 3)).astype(np.float32), np.arange(200) % 10
+    ruler.headline((codes, labels, codes, labels), WIDTH=8, NETWORKS=3)
+    assert seen == [8, 8, 8]
+    assert ruler.headline((codes, labels, codes, labels)) >= 0
+    assert probes.WIDTH > 8
+
+
+def test_the_best_possible_probe_of_a_planted_leak_reads_more_than_chance(monkeypatch):
+    monkeypatch.setattr(ruler, "TRAIN", 500)
+    for words, plant, size, flow, _ in ruler.PLANTED:
+        codes, best = ruler.planted(plant, size, flow, 10_000)
+        assert [len(part) for part in codes] == [500, 500, 10_000, 10_000]
+        # Standard error at chance: 0.003; three of them.
+        assert 0.109 < best < 0.3, words

@@ -32,8 +32,10 @@ SMALL = {
 }
 # Probes that are hardly trained: at full length they take most of the time of a small pipeline.
 PROBES = {
-    "WIDTH, BATCH, PASSES, MAX_LR = 256, 1024, 20,": "WIDTH, BATCH, PASSES, MAX_LR = 256, 1024, 1,",
-    "MIN_STEPS = 600": "MIN_STEPS = 20",
+    "WIDTH, DEPTH, NETWORKS = 384, 3, 2": "WIDTH, DEPTH, NETWORKS = 64, 2, 1",
+    "ROUNDS, PATIENCE = 15, 3": "ROUNDS, PATIENCE = 2, 1",
+    "BATCH, ROUND_STEPS = 512, 30": "BATCH, ROUND_STEPS = 512, 10",
+    "TREES, LEAF = 100, 5": "TREES, LEAF = 5, 5",
 }
 STAGES = ("check", "prepare", "train", "encode", "classifier", "evaluate", "visualize")
 

@@ -232,11 +232,11 @@ def quick(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     for module, name, value in (
-        (probes, "MIN_STEPS", 5),
-        (probes, "PASSES", 1),
-        (probes, "WIDTH", 8),
-        (probes, "FEATURES", 10),
+        (probes, "ROUND_STEPS", 5),
         (probes, "ROUNDS", 2),
+        (probes, "WIDTH", 8),
+        (probes, "NETWORKS", 1),
+        (probes, "TREES", 2),
         (style_measures, "FEATURES", 20),
         (intervals, "RESAMPLES", 20),
     ):

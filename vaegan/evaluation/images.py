@@ -91,6 +91,18 @@ def image_metrics(
     metrics |= _readable_style_metrics(codes, real.measures, class_count, seed)
     s, z = (as_tensor(np.array(codes[f"{c}_mean"]), device) for c in ("specified", "unspecified"))
     reconstructions = decode_in_batches(model.decode, s, z)
+    oracle = style.style_oracle(
+        real.measures,
+        style.measure(reconstructions.cpu().numpy()),
+        real.labels,
+        generated["mean"].styles,
+        generated["mean"].identities,
+        class_count,
+    )
+    metrics |= {
+        f"swap/style_oracle_{name}": float(value)
+        for name, value in zip(style.MEASURES, oracle, strict=True)
+    }
     mse = fidelity.mean_squared_error(reconstructions, real.images)
     metrics |= {
         "reconstruction/mse": mse,

@@ -50,6 +50,7 @@ class Metric:
         shown: Where it is shown.
         column: Title of its column in tables of runs; headlines need one.
         chooses_champion: Whether ``evaluate.champion_by`` may name it; needs a direction.
+        oracle: Key of the metric that is an oracle's value of it, if there is one.
     """
 
     key: str
@@ -59,11 +60,17 @@ class Metric:
     shown: Shown = Shown.FILE
     column: str = ""
     chooses_champion: bool = False
+    oracle: str = ""
 
     @property
     def title(self) -> str:
         """Title of its column, with an arrow in the better direction."""
         return self.column + ARROWS[self.better]
+
+    def words_with_oracle(self, metrics: Metrics) -> str:
+        """What it is, with an oracle's value if there is one."""
+        value = metrics.get(self.oracle)
+        return self.words if value is None else f"{self.words}; oracle {value:.3f}"
 
     def describes(self, key: str) -> bool:
         """Whether a key is this row's or belongs to its family."""
@@ -78,10 +85,13 @@ METRICS = (
     Metric("leakage/sampled", "class in z", "strongest probe on samples",
            "lower", Shown.OVERVIEW, "leakage, samples"),
     Metric("leakage/mean_bits", "class in z", "bits on means", "lower", Shown.FIGURE),
+    Metric("leakage/mean_selection", "class in z",
+           "effect of selecting the probe, in the accuracy on means"),
     Metric("leakage/posterior_bits", "class in z", "bits on mean and log-variance", "lower"),
     Metric("leakage/sampled_bits", "class in z", "bits on samples", "lower"),
     Metric("leakage/unseen", "class in z", "strongest probe fitted on codes of unseen images",
            "lower", Shown.FIGURE),
+    Metric("leakage/unseen_bits", "class in z", "bits on codes of unseen images", "lower"),
     Metric("leakage/chance", "class in z", "chance: majority class", shown=Shown.FIGURE),
     Metric("leakage/standard_error", "class in z", "standard error of an accuracy at chance"),
     Metric("leakage/mean_<probe>", "class in z", "each probe of the panel on means", "lower"),
@@ -108,11 +118,13 @@ METRICS = (
     Metric("swap/sampled_style_source_rate", "swaps",
            "show the style source's identity, sampled style", "lower"),
     Metric("swap/style_kept_slant", "swaps", "slant kept (correlation)",
-           "higher", Shown.HEADLINE, "slant kept"),
+           "higher", Shown.HEADLINE, "slant kept", oracle="swap/style_oracle_slant"),
     Metric("swap/style_kept_thickness", "swaps", "thickness kept",
-           "higher", Shown.HEADLINE, "thickness kept"),
+           "higher", Shown.HEADLINE, "thickness kept", oracle="swap/style_oracle_thickness"),
     Metric("swap/style_kept_width", "swaps", "width kept",
-           "higher", Shown.HEADLINE, "width kept"),
+           "higher", Shown.HEADLINE, "width kept", oracle="swap/style_oracle_width"),
+    Metric("swap/style_oracle_<measure>", "swaps",
+           "each measure as kept by an oracle, which keeps ranks within classes"),
     Metric("swap/style_kept_<measure>_lowest_cell", "swaps",
            "each measure kept, lowest pair of classes", "higher"),
     Metric("swap/style_from_identity", "swaps",

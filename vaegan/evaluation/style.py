@@ -93,6 +93,49 @@ def style_kept(
     return _correlation(a, b), cells
 
 
+def style_oracle(
+    measures: np.ndarray,
+    rendered: np.ndarray,
+    labels: np.ndarray,
+    styles: np.ndarray,
+    identities: np.ndarray,
+    class_count: int,
+) -> np.ndarray:
+    """Correlation of :func:`style_kept` that an oracle reaches, for comparison with a model's.
+
+    For each measure of each swap, the oracle takes the real image of the requested class whose
+    measure has the same rank within its class as the source's has within its own, and renders it
+    as the model renders it from its own codes. Below 1 for two reasons: a measure varies more in
+    some classes than in others, and rendering adds noise to it. A model that generates images as
+    varied as the real ones, from a style that is independent of the class, is not expected to keep
+    more; one that makes all classes vary alike could.
+
+    Args:
+        measures: Measures of real images, (N, J).
+        rendered: Measures of the same images, reconstructed, (N, J).
+        labels: Classes of the images, int64 (N,) in [0, K).
+        styles: Positions of the style sources among the images, int64 (M,).
+        identities: Positions of the identity sources, int64 (M,).
+        class_count: K, also if some class does not occur.
+
+    Returns:
+        (J,), each in [-1, 1].
+    """
+    shown = labels[identities]
+    sizes = np.bincount(labels, minlength=class_count)
+    starts = np.cumsum(sizes) - sizes  # of the classes, in positions sorted by class
+    oracle = np.empty((len(styles), measures.shape[1]))
+    for j in range(measures.shape[1]):
+        order = np.lexsort((measures[:, j], labels))
+        place = np.empty(len(labels), np.int64)
+        place[order] = np.arange(len(labels))
+        rank = (place - starts[labels] + 0.5) / sizes[labels]  # in (0, 1)
+        counterpart = order[starts[shown] + (rank[styles] * sizes[shown]).astype(np.int64)]
+        oracle[:, j] = rendered[counterpart, j]
+    kept, _ = style_kept(measures[styles], oracle, labels[styles], shown, class_count)
+    return kept
+
+
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     scale = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))

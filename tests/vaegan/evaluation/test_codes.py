@@ -7,7 +7,7 @@ from vaegan.evaluation import codes as of_codes
 from vaegan.evaluation import probes
 from vaegan.evaluation.codes import control_metrics, failed_controls, probe_metrics, rate_metrics
 
-QUICK = {name: probes.PANEL[name] for name in ("logistic", "quadratic", "perceptron-0")}
+QUICK = probes.QUICK
 # Standard error at chance: sqrt(.25 * .75 / 1000) = 0.014; four of them.
 NEAR_CHANCE = 0.25 + 4 * 0.014
 GOOD = {
@@ -25,16 +25,12 @@ GOOD = {
 
 @pytest.fixture(autouse=True)
 def _quick_panel(monkeypatch):
-    """Three of the probes."""
+    """Smaller probes."""
 
-    def leakage(*arguments):
-        return panel_leakage(*arguments[:6], QUICK)
-
-    panel_leakage = of_codes.leakage
-    monkeypatch.setattr(of_codes, "leakage", leakage)
-    monkeypatch.setattr(
-        of_codes, "unseen_leakage", lambda codes, labels, class_count, seed: (0.3, {})
-    )
+    monkeypatch.setitem(probes.PANEL, "neighbours", probes.PANEL["logistic"])
+    for name in ("trees", "perceptron"):
+        monkeypatch.setitem(probes.PANEL, name, QUICK["perceptron"])
+    monkeypatch.setattr(probes, "WIDTH", 64)
 
 
 def codes(count: int, seed: int, z_mean: float, z_std: float, own: float = 0.0):
@@ -80,7 +76,7 @@ def test_a_class_in_the_variance_is_found_in_the_posterior():
 def test_probes_are_fitted_on_no_more_codes_than_configured(monkeypatch):
     fitted = []
 
-    def read(train_codes, train_labels, test_codes, *_):
+    def read(train_codes, train_labels, test_codes, *_, **__):
         fitted.append((len(train_codes), np.bincount(train_labels).tolist(), len(test_codes)))
         return probes_found
 
@@ -98,6 +94,35 @@ def test_controls_give_their_expected_values_for_any_leakage():
     assert left_out == []
     assert set(metrics) == {name for name in GOOD if name.startswith("control/")}
     assert not failed_controls(GOOD | metrics)
+
+
+@pytest.mark.parametrize("class_count", [2, 100, 1000])
+def test_controls_are_trusted_for_any_number_of_classes(class_count):
+    """Also if they are of very different sizes and, of more than two, one does not occur."""
+    rng = np.random.default_rng(0)
+    shares = rng.pareto(3, size=class_count - 1) + 0.5
+    parts = []
+    for count in (10_000, 3000):
+        labels = rng.choice(class_count - 1, size=count, p=shares / shares.sum())
+        labels[: class_count - 1] = np.arange(class_count - 1)
+        if class_count == 2:
+            labels = rng.integers(2, size=count)
+        z = rng.standard_normal((count, 4)).astype(np.float32)
+        parts.append({"unspecified_mean": z, "labels": labels})
+    metrics, _ = control_metrics(*parts, class_count, 0)
+    chance = probes.majority_rate(parts[1]["labels"])
+    about_chance = {
+        "leakage/chance": chance,
+        "leakage/standard_error": np.sqrt(chance * (1 - chance) / 3000),
+    }
+    assert failed_controls(metrics | about_chance) == []
+
+
+def test_a_control_has_to_read_most_of_what_chance_leaves():
+    """Where 95 % are of one class, 94 % right is less than a probe without input reaches."""
+    skewed = GOOD | {"leakage/chance": 0.95, "leakage/standard_error": 0.002}
+    failed = failed_controls(skewed | {"control/variance_from_posterior": 0.97})
+    assert "control/variance_from_posterior 0.970 < 0.995" in failed
 
 
 def test_a_code_without_density_has_no_divergence_to_report():

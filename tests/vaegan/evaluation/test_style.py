@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from vaegan.evaluation.style import class_means, measure, readable_style, style_kept
+from vaegan.evaluation.style import (
+    class_means,
+    measure,
+    readable_style,
+    style_kept,
+    style_oracle,
+)
 
 
 def stroke(slant: float = 0.0, thickness: float = 4.0, length: float = 20.0) -> np.ndarray:
@@ -102,3 +108,28 @@ def test_a_measure_that_does_not_vary_is_not_read_from_anything():
     codes, labels = np.random.default_rng(0).standard_normal((60, 2)), np.arange(60) % 2
     half = codes[:30].astype(np.float32), np.full((30, 1), 0.3), labels[:30]
     assert readable_style(*half, *half, 2, np.random.default_rng(0)).tolist() == [0.0]
+
+
+def swapped_between_two_classes(spread: float, noise: float) -> float:
+    """What it keeps of two classes whose deviations are 1 and ``spread``, rendered with noise."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(4000) % 2
+    measures = rng.standard_normal((4000, 1)) * np.where(labels, spread, 1.0)[:, None]
+    rendered = measures + noise * rng.standard_normal((4000, 1))
+    styles = rng.permutation(4000)
+    identities = np.where(labels[styles] == 0, 1, 0)  # of the other class
+    return style_oracle(measures, rendered, labels, styles, identities, 3)[0]
+
+
+def test_an_oracle_keeps_all_style_of_classes_that_vary_alike():
+    assert swapped_between_two_classes(1.0, 0.0) == pytest.approx(1, abs=0.01)
+
+
+def test_the_oracle_keeps_less_where_classes_vary_differently():
+    # corr = E[s t] / sqrt(E[s^2] E[t^2]), of pairs (s, t) of deviations (1, 3) and (3, 1).
+    assert swapped_between_two_classes(3.0, 0.0) == pytest.approx(3 / 5, abs=0.02)
+
+
+def test_the_oracle_keeps_less_where_rendering_adds_noise():
+    # corr = 1 / sqrt(1 + noise^2).
+    assert swapped_between_two_classes(1.0, 0.75) == pytest.approx(0.8, abs=0.02)
