@@ -7,13 +7,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from pipeline.artifacts.codes import read_codes
 from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.paths import CLASSIFIER, METRICS, MODEL
 from pipeline.artifacts.reports import write_swaps
-from vaegan.data import stratified_subset
+from vaegan.data import LabelledImages, stratified_subset
 from vaegan.devices import configure_torch, resolve_device
 from vaegan.evaluation.classifier import Classifier
 from vaegan.evaluation.codes import control_metrics, probe_metrics, rate_metrics
@@ -83,6 +84,22 @@ def protocol(dataset: Dataset, classifier: str, params: EvaluationConfig) -> str
     return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _load_classifier(data: LabelledImages, device: torch.device) -> tuple[Classifier, str]:
+    """Loads the classifier and its digest; raises ValueError if it expects other images."""
+    classifier, digest = Classifier.load(CLASSIFIER, device)
+    if classifier.image_shape != data.image_shape:
+        raise ValueError(
+            f"{CLASSIFIER} expects images of {classifier.image_shape}, got {data.image_shape}: "
+            "run the stage classifier"
+        )
+    if classifier.class_count != data.class_count:
+        raise ValueError(
+            f"{CLASSIFIER} knows {classifier.class_count} classes, expected {data.class_count}: "
+            "run the stage classifier"
+        )
+    return classifier, digest
+
+
 def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
     """Writes ``reports/metrics.json`` and ``reports/swaps.csv``.
 
@@ -108,17 +125,7 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
     train, test = (read_codes(split, digest) for split in ("train", params.split))
     rows = stratified_subset(data.labels, params.test_images, numpy_rng(params.seed, "test-images"))
     test, images = {name: array[rows] for name, array in test.items()}, data.images[rows]
-    classifier, classifier_digest = Classifier.load(CLASSIFIER, device)
-    if classifier.image_shape != data.image_shape:
-        raise ValueError(
-            f"{CLASSIFIER} expects images of {classifier.image_shape}, got {data.image_shape}: "
-            "run the stage classifier"
-        )
-    if classifier.class_count != data.class_count:
-        raise ValueError(
-            f"{CLASSIFIER} knows {classifier.class_count} classes, expected {data.class_count}: "
-            "run the stage classifier"
-        )
+    classifier, classifier_digest = _load_classifier(data, device)
     journal.begin(dataset, {"model": digest})
     metrics, matrices, left_out = measure_all(model, classifier, images, train, test, params)
     word, sentence = verdict(metrics, params.degenerate_below)

@@ -266,11 +266,18 @@ def _number(value: float) -> str:
 def record(experiments: pd.DataFrame, path: Path) -> None:
     """Adds runs to a CSV file; a run replaces the recorded one of the same name and seed.
 
-    It also replaces those of the same name that were measured by another protocol.
+    It also replaces those of the same name that were measured by another protocol, and says so.
     """
     before = [recorded(path)] if path.exists() else []
     merged = pd.concat([*before, experiments]).drop_duplicates(["name", "seed"], keep="last")
-    merged = merged[merged["protocol"] == merged.groupby("name")["protocol"].transform("last")]
+    other = merged["protocol"] != merged.groupby("name")["protocol"].transform("last")
+    for row in merged[other].to_dict("records"):
+        print(
+            f"note: {path} no longer has {row['name']}, seed {row['seed']}, which was measured by "
+            "another protocol than the runs that are recorded now",
+            file=sys.stderr,
+        )
+    merged = merged[~other]
     with atomic_file(path) as part:
         in_order(merged).to_csv(part, index=False)
 

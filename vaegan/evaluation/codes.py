@@ -49,6 +49,7 @@ def probe_metrics(
     y, y_test = train["labels"], test["labels"]
 
     def leakage_of(view: str) -> Leakage:
+        """Leakage from one view of the unspecified code."""
         z, z_test = (_view(codes, view, noise) for codes in (train, test))
         return leakage(z, y, z_test, y_test, class_count, seed, name=f"leakage/{view}")
 
@@ -133,6 +134,7 @@ def control_metrics(
     def measured(
         name: str, codes: np.ndarray, codes_test: np.ndarray, *labels: np.ndarray
     ) -> Leakage:
+        """Leakage from planted codes, of the true labels unless others are given."""
         of_train, of_test = labels or (y, y_test)
         return leakage(
             codes, of_train, codes_test, of_test, class_count, seed, probes.QUICK, name=name

@@ -55,6 +55,7 @@ def structural_similarity(generated: Tensor, images: Tensor, batch_size: int = 1
     channels = images.shape[1]
 
     def blur(x: Tensor) -> Tensor:
+        """Mean over the window around each pixel that has a whole one."""
         x = F.conv2d(x, weight.view(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)
         return F.conv2d(x, weight.view(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)
 

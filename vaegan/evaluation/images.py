@@ -91,35 +91,14 @@ def image_metrics(
     metrics |= _readable_style_metrics(codes, real.measures, class_count, seed)
     s, z = (as_tensor(np.array(codes[f"{c}_mean"]), device) for c in ("specified", "unspecified"))
     reconstructions = decode_in_batches(model.decode, s, z)
-    oracle = style.style_oracle(
-        real.measures,
-        style.measure(reconstructions.cpu().numpy()),
-        real.labels,
-        generated["mean"].styles,
-        generated["mean"].identities,
-        class_count,
-    )
-    metrics |= {
-        f"swap/style_oracle_{name}": float(value)
-        for name, value in zip(style.MEASURES, oracle, strict=True)
-    }
-    mse = fidelity.mean_squared_error(reconstructions, real.images)
-    metrics |= {
-        "reconstruction/mse": mse,
-        "reconstruction/psnr": fidelity.peak_signal_to_noise(mse),
-        "reconstruction/ssim": fidelity.structural_similarity(reconstructions, real.images),
-    }
+    metrics |= _oracle_metrics(reconstructions, generated["mean"], real, class_count)
+    metrics |= _fidelity_metrics(reconstructions, real.images)
     sets = {"reconstruction": classify(classifier, reconstructions).features}
     sets |= {f"swap_{kind}": generated[kind].predictions.features for kind in ("mean", "prior")}
     metrics |= _distance_metrics(sets, real.predictions.features, seed)
-    expected = real.labels[generated["mean"].identities]
-    for kind in ("mean", "prior"):
-        features = generated[kind].predictions.features, real.predictions.features
-        ratios = distances.diversity(features[0], expected, features[1], real.labels, class_count)
-        if not np.isnan(ratios).all():  # some class has two images or more in both sets
-            metrics[f"diversity/{kind}"] = float(np.nanmean(ratios))
-            metrics[f"diversity/{kind}_lowest_class"] = float(np.nanmin(ratios))
+    metrics |= _diversity_metrics(generated, real, class_count)
     metrics["classifier/accuracy"] = float((real.predictions.classes == real.labels).mean())
+    expected = real.labels[generated["mean"].identities]
     matrices = {
         kind: confusion(expected, swapped.predictions.classes, class_count)
         for kind, swapped in generated.items()
@@ -222,6 +201,44 @@ def _readable_style_metrics(
             f"{name}/style_r2_{measure}": float(value)
             for measure, value in zip(style.MEASURES, scores, strict=True)
         }
+    return metrics
+
+
+def _oracle_metrics(
+    reconstructions: Tensor, swaps: GeneratedSwaps, real: RealImages, class_count: int
+) -> Metrics:
+    """Style kept by an oracle in the same swaps, see :func:`style.style_oracle`."""
+    rendered = style.measure(reconstructions.cpu().numpy())
+    kept = style.style_oracle(
+        real.measures, rendered, real.labels, swaps.styles, swaps.identities, class_count
+    )
+    return {
+        f"swap/style_oracle_{name}": float(value)
+        for name, value in zip(style.MEASURES, kept, strict=True)
+    }
+
+
+def _fidelity_metrics(reconstructions: Tensor, images: Tensor) -> Metrics:
+    """Errors and similarity of reconstructions."""
+    mse = fidelity.mean_squared_error(reconstructions, images)
+    return {
+        "reconstruction/mse": mse,
+        "reconstruction/psnr": fidelity.peak_signal_to_noise(mse),
+        "reconstruction/ssim": fidelity.structural_similarity(reconstructions, images),
+    }
+
+
+def _diversity_metrics(
+    generated: dict[str, GeneratedSwaps], real: RealImages, class_count: int
+) -> Metrics:
+    """Variance of swaps within classes, relative to real images."""
+    shown, metrics = real.labels[generated["mean"].identities], {}
+    for kind in ("mean", "prior"):
+        features = generated[kind].predictions.features, real.predictions.features
+        ratios = distances.diversity(features[0], shown, features[1], real.labels, class_count)
+        if not np.isnan(ratios).all():  # some class has two images or more in both sets
+            metrics[f"diversity/{kind}"] = float(np.nanmean(ratios))
+            metrics[f"diversity/{kind}_lowest_class"] = float(np.nanmin(ratios))
     return metrics
 
 

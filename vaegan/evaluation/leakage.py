@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vaegan.data import stratified_subset
+from vaegan.evaluation.calibration import calibrator, class_prior
 from vaegan.evaluation.intervals import RESAMPLES
-from vaegan.evaluation.probes import PANEL, Fit, TooFewCodesError, calibrator, class_prior
+from vaegan.evaluation.probes import PANEL, Fit, TooFewCodesError
 from vaegan.rng import numpy_rng
 from vaegan.turns import in_turns
 

@@ -68,7 +68,7 @@ class Metric:
         return self.column + ARROWS[self.better]
 
     def words_with_oracle(self, metrics: Metrics) -> str:
-        """What it is, with an oracle's value if there is one."""
+        """Its words, followed by an oracle's value if there is one."""
         value = metrics.get(self.oracle)
         return self.words if value is None else f"{self.words}; oracle {value:.3f}"
 

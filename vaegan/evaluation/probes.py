@@ -2,7 +2,7 @@
 
 Each takes training codes float32 (N, D) and labels int64 (N,) in [0, K), standardises the codes by
 their mean and standard deviation, and returns a function that maps codes (M, D) to the logarithms
-of class probabilities, float64 (M, K). These are not calibrated yet, see :func:`calibrator`.
+of class probabilities, float64 (M, K), not calibrated yet (see ``calibration.py``).
 
 Time grows with N and K, within limits: probes that need more per class are given fewer codes.
 """
@@ -15,7 +15,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.exceptions import ConvergenceWarning
@@ -26,6 +25,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from vaegan.data import stratified_subset
+from vaegan.evaluation.calibration import calibrator, class_prior
 from vaegan.evaluation.standardise import Standardise, nonconstant, standardiser
 from vaegan.rng import derive_seed, numpy_rng, torch_rng
 
@@ -45,7 +45,6 @@ MAX_LR, WEIGHT_DECAY = 4e-3, 0.05
 INPUT_NOISE = 0.15  # standard deviations of a code
 AVERAGED = 200  # steps whose weights are averaged
 PRIOR_SHARE = 1e-3  # of the prior in predictions of probes that may return 0
-SHARPEST = 10.0  # inverse temperature, at most
 
 
 class TooFewCodesError(ValueError):
@@ -137,6 +136,7 @@ def perceptron(
     ]
 
     def predict(given: np.ndarray) -> np.ndarray:
+        """The mean over the networks, normalised."""
         x = torch.from_numpy(standardise(given))
         mean = torch.stack([_apply_network(network, x) for network in members]).mean(dim=0)
         return mean.log_softmax(dim=1).numpy()
@@ -234,47 +234,6 @@ QUICK: dict[str, Fit] = {
     "quadratic": quadratic,
     "perceptron": partial(perceptron, networks=1),
 }
-
-
-def calibrator(
-    log_probabilities: np.ndarray, labels: np.ndarray, prior: np.ndarray
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Fits how far a probe can be believed, by its predictions of held-out codes.
-
-    The calibrated probabilities are q(y|z) ~ prior(y) (p(y|z) / prior(y))^t, with the inverse
-    temperature t >= 0 under which the labels are most likely (temperature scaling, Guo et al.,
-    2017, arXiv 1706.04599, towards the prior instead of the uniform distribution). A probe that
-    has learned nothing gets t = 0 and predicts the prior, which contains 0 bits.
-
-    Args:
-        log_probabilities: float64 (N, K), of held-out codes.
-        labels: int64 (N,).
-        prior: Class frequencies, (K,), each above 0.
-
-    Returns:
-        A function of log-probabilities (M, K) to calibrated ones, float64 (M, K).
-    """
-
-    def cross_entropy(t: float) -> float:
-        calibrated = _tilt(t, np.log(prior), log_probabilities)
-        return float(-calibrated[np.arange(len(labels)), labels].mean())
-
-    fitted = minimize_scalar(cross_entropy, bounds=(0.0, SHARPEST), method="bounded")
-    return partial(_tilt, float(fitted.x), np.log(prior))
-
-
-def _tilt(t: float, log_prior: np.ndarray, log_probabilities: np.ndarray) -> np.ndarray:
-    tilted = torch.from_numpy(log_prior + t * (log_probabilities - log_prior))
-    return tilted.log_softmax(dim=1).numpy()
-
-
-def class_prior(labels: np.ndarray, class_count: int) -> np.ndarray:
-    """Frequency of each class among labels (N,), float64 (K,), as if each occurred half once more.
-
-    So that a class that does not occur is unlikely, not impossible.
-    """
-    counts = np.bincount(labels, minlength=class_count) + 0.5
-    return np.asarray(counts / counts.sum())
 
 
 def majority_rate(labels: np.ndarray) -> float:

@@ -35,6 +35,7 @@ def measure(images: np.ndarray) -> np.ndarray:
     rows, columns = np.indices(ink.shape[1:], dtype=np.float32)
 
     def mean(values: np.ndarray) -> np.ndarray:
+        """Ink-weighted mean over the pixels of each image, (N,)."""
         return (ink * values).sum(axis=(1, 2)) / total
 
     total = ink.sum(axis=(1, 2)) + TINY

@@ -79,7 +79,7 @@ def verdict(metrics: Metrics, degenerate_below: float) -> tuple[str, str]:
 
 
 def _find_degeneration(metrics: Metrics, degenerate_below: float) -> str | None:
-    """What is ignored or empty, and what may help; None if nothing is."""
+    """Names what is ignored or empty, and a remedy; None if nothing is."""
     transfer, source = metrics["swap/identity_accuracy"], metrics["swap/style_source_rate"]
     style_empty = metrics.get("latent/active_units") == 0
     no_unit = "style ignored, the unspecified code has no active unit"

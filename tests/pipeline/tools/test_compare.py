@@ -309,12 +309,14 @@ def test_a_row_of_another_protocol_is_marked():
     assert names == ["default", "cycle †", "pairs"]
 
 
-def test_a_run_of_another_protocol_replaces_all_recorded_ones_of_its_name(tmp_path):
+def test_a_run_of_another_protocol_replaces_all_recorded_ones_of_its_name(tmp_path, capsys):
     path = tmp_path / "runs.csv"
     record(rows(("default", 0, 0.1), ("default", 1, 0.1), ("cycle", 0, 0.6)), path)
     record(rows(("default", 0, 0.2)).assign(protocol="q"), path)
     found = recorded(path)[["name", "seed", "protocol"]].values.tolist()
     assert found == [["default", 0, "q"], ["cycle", 0, "p"]]
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "no longer has default, seed 1, which was measured by another protocol" in told
 
 
 def test_a_record_of_before_protocols_were_recorded_is_read(tmp_path):

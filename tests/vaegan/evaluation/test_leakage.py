@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vaegan.evaluation import controls, probes
+from vaegan.evaluation.calibration import class_prior
 from vaegan.evaluation.leakage import (
     FOLDS,
     deal_folds,
@@ -141,7 +142,7 @@ def test_bits_are_those_beyond_the_class_frequencies_of_the_training_codes():
     """A probe that predicts these has 0 bits, also of a thousand classes and few test codes."""
     rng = np.random.default_rng(0)
     labels, test_labels = rng.integers(1000, size=20_000), rng.integers(1000, size=2000)
-    prior = np.log(probes.class_prior(labels, 1000))
+    prior = np.log(class_prior(labels, 1000))
 
     def knows_a_tenth(codes, labels, class_count, seed):
         """Raises the right class tenfold for every second code."""

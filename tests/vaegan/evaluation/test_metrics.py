@@ -86,3 +86,12 @@ def test_no_other_file_lists_keys_of_metrics(folder):
             if type(node) is ast.Constant
         }
         assert {text for text in literals if isinstance(text, str)} & keys == set(), name
+
+
+def test_a_metric_with_an_oracle_is_shown_beside_its_value():
+    slant = next(metric for metric in METRICS if metric.key == "swap/style_kept_slant")
+    assert slant.words_with_oracle({slant.oracle: 0.9642}) == f"{slant.words}; oracle 0.964"
+    assert slant.words_with_oracle({}) == slant.words
+    # Each oracle that a row names is a metric that is written.
+    assert all(find_metric(metric.oracle) for metric in METRICS if metric.oracle)
+    assert sum(bool(metric.oracle) for metric in METRICS) == 3
