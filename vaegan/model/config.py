@@ -1,5 +1,6 @@
 """Configuration of the model: sections ``model`` and ``encode`` of the parameters."""
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ from annotated_types import Interval, MultipleOf
 KERNEL = 5  # "filter size 5", in encoder, decoder and discriminator alike
 STRIDE = 2
 PADDING = KERNEL // 2
+SMALL_IMAGE = 32  # pixels; three convolutions of stride 2 make 4 x 4 feature maps of it
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,19 @@ class ModelStructure(ModelConfig):
         )
 
     @property
-    def widths(self) -> tuple[int, int, int]:
-        """Feature maps after each of the three convolutions."""
-        return self.base_channels, 2 * self.base_channels, 4 * self.base_channels
+    def widths(self) -> tuple[int, ...]:
+        """Feature maps after each convolution: twice as many as before, at most 8 times the first.
+
+        Three convolutions, and one more for each doubling of the longer side beyond 32 pixels, so
+        that the last feature maps are never larger than 4 x 4.
+        """
+        longest = max(self.image_shape[1:])
+        extra = math.ceil(math.log2(max(longest, SMALL_IMAGE) / SMALL_IMAGE))
+        return tuple(self.base_channels * min(2**i, 8) for i in range(3 + extra))
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
-        """(H, W) of the image and after each of the three convolutions of stride 2."""
+        """(H, W) of the image and after each convolution of stride 2."""
         sizes = [self.image_shape[1:]]
         for _ in self.widths:
             height, width = sizes[-1]

@@ -14,8 +14,8 @@ LOGVAR_RANGE = (-12.0, 6.0)  # std in [0.0025, 20] keeps exp() and the KL finite
 class Encoder(nn.Module):
     """Encodes images (B, C, H, W) as the posteriors of both codes.
 
-    Three convolutions of filter size 5 and stride 2, each with batch normalisation
-    and ReLU, then one linear head per code.
+    Three convolutions of filter size 5 and stride 2 (more for images larger than 32 pixels), each
+    with batch normalisation and ReLU, then one linear head per code.
     """
 
     def __init__(self, config: ModelStructure) -> None:
@@ -108,8 +108,8 @@ class Upsampling(nn.ConvTranspose2d):
 class Decoder(nn.Module):
     """Decodes codes (B, S) and (B, Z) to images (B, C, H, W) in [0, 1].
 
-    A linear layer, then three transposed convolutions of filter size 5 that invert the
-    encoder's sizes, with batch normalisation and ReLU before each, and a sigmoid at the end.
+    A linear layer, then transposed convolutions of filter size 5 that invert the encoder's
+    sizes, with batch normalisation and ReLU before each, and a sigmoid at the end.
     """
 
     def __init__(self, config: ModelStructure) -> None:

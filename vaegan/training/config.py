@@ -77,6 +77,8 @@ class TrainingConfig:
     """Updates of encoder and decoder; steps, not epochs, so a small data set trains as long."""
     pairs: Annotated[int, Interval(ge=2, le=65_536)]
     """Pairs of images of one class per step; the encoder sees twice as many images."""
+    adversarial_share: Annotated[float, Interval(gt=0, le=1)]
+    """Share of the pairs that give the images which discriminator and cycle terms need."""
     lr: Rate
     """Adam's peak step size of encoder and decoder; it rises linearly, then falls as a cosine."""
     discriminator_lr: Rate
@@ -105,6 +107,11 @@ class TrainingConfig:
     """Factor of each term of the objective."""
     transport: TransportFitConfig
     """How to fit the class transport."""
+
+    @property
+    def adversarial_pairs(self) -> int:
+        """Number of these pairs, two or more."""
+        return max(2, round(self.adversarial_share * self.pairs))
 
     def __post_init__(self) -> None:
         if self.supervision == "pairs" and self.weights.confusion:

@@ -15,16 +15,18 @@ from vaegan.training.adversaries import Discriminator
 class EncodedBatch:
     """A batch of P pairs and its codes; anchors first, then their partners in the same order.
 
+    The first A pairs also give the images that discriminator and cycle terms need.
+
     Attributes:
         images: float32 (2P, C, H, W) in [0, 1].
         labels: int64 (2P,).
-        other: int64 (P,), for each anchor the position of another anchor, whose identity
-            ``swapped`` and ``sampled`` images show. It is of another class if classes are known
-            and none fills more than half of the batch.
+        other: int64 (A,), for each of the first A anchors the position of another of them, whose
+            identity ``swapped`` and ``sampled`` images show. It is of another class if classes are
+            known and none fills more than half of them.
         codes: Posteriors of the images.
         specified: float32 (2P, S), one sample per posterior.
         unspecified: float32 (2P, Z), one sample per posterior.
-        noise: float32 (P, Z), styles sampled from the prior.
+        noise: float32 (A, Z), styles sampled from the prior.
     """
 
     images: Tensor
@@ -38,11 +40,16 @@ class EncodedBatch:
     @property
     def pairs(self) -> int:
         """P."""
-        return len(self.noise)
+        return len(self.labels) // 2
+
+    @property
+    def adversarial_pairs(self) -> int:
+        """A."""
+        return len(self.other)
 
     @property
     def other_labels(self) -> Tensor:
-        """int64 (P,), the class that ``swapped`` and ``sampled`` images show."""
+        """int64 (A,), the class that ``swapped`` and ``sampled`` images show."""
         return self.labels[self.other]
 
 
@@ -53,12 +60,12 @@ IMAGES: dict[str, Callable[[EncodedBatch], tuple[Tensor, Tensor]]] = {
     "own": lambda b: (b.specified, b.unspecified),
     # Each image from its own style and its partner's identity, 2P.
     "partner": lambda b: (b.specified.roll(b.pairs, 0), b.unspecified),
-    # Style of each anchor, identity of the other anchor, P.
-    "swapped": lambda b: (b.specified[b.other], b.unspecified[: b.pairs]),
-    # Style from the prior, identity of the other anchor, P.
+    # Style of each of the first A anchors, identity of the other anchor, A.
+    "swapped": lambda b: (b.specified[b.other], b.unspecified[: b.adversarial_pairs]),
+    # Style from the prior, identity of the other anchor, A.
     "sampled": lambda b: (b.specified[b.other], b.noise),
-    # The same styles from the prior, identity of each anchor, P.
-    "crossed": lambda b: (b.specified[: b.pairs], b.noise),
+    # The same styles from the prior, identity of each of the first A anchors, A.
+    "crossed": lambda b: (b.specified[: b.adversarial_pairs], b.noise),
 }
 
 
@@ -71,7 +78,7 @@ def encode_batch(
         encoder: In training mode.
         images: As in :class:`EncodedBatch`, like ``labels`` and ``other``.
         labels: int64 (2P,).
-        other: int64 (P,).
+        other: int64 (A,).
         rng: Source of all noise, on the device of the images.
     """
     codes = encoder(images)
@@ -91,7 +98,7 @@ def generate(decoder: Decoder, batch: EncodedBatch, names: Collection[str]) -> d
         names: Keys of ``IMAGES``.
 
     Returns:
-        float32 (P or 2P, C, H, W) in [0, 1] by name, in the order of ``IMAGES``.
+        float32 (A or 2P, C, H, W) in [0, 1] by name, in the order of ``IMAGES``.
     """
     codes = {name: codes_of(batch) for name, codes_of in IMAGES.items() if name in names}
     if not codes:
@@ -103,11 +110,11 @@ def generate(decoder: Decoder, batch: EncodedBatch, names: Collection[str]) -> d
 
 @dataclass(frozen=True)
 class DiscriminatorLogits:
-    """Logits of a step's images, float32 (P,) each.
+    """Logits of a step's images, float32 (A,) each.
 
     Attributes:
-        real: Partners, as images of their own identity.
-        mismatched: Anchors, as images of the other anchor's identity; None if the discriminator
+        real: Partners of the first A anchors, as images of their own identity.
+        mismatched: These anchors, as images of the other anchor's identity; None if the discriminator
             is not trained on mismatched images.
         fake: Generated images by name, as images of the other anchor's identity.
     """
@@ -128,15 +135,19 @@ def discriminate(
     Args:
         discriminator: One pass on the real and one on the generated images.
         batch: The real images.
-        fake: Generated images by name, (P, C, H, W) each; at least one.
+        fake: Generated images by name, (A, C, H, W) each; at least one.
         mismatched: Whether to compute the logits of mismatched images.
     """
-    anchors, partners = discriminator.features(batch.images).chunk(2)
+    pairs, count = batch.pairs, batch.adversarial_pairs
+    real = batch.images
+    if count < pairs:
+        real = torch.cat([real[:count], real[pairs : pairs + count]])
+    anchors, partners = discriminator.features(real).chunk(2)
     features = discriminator.features(torch.cat(list(fake.values()))).chunk(len(fake))
     if discriminator.by_example:
         own, other = anchors, partners[batch.other]
     else:
-        own, other = batch.labels[batch.pairs :], batch.other_labels
+        own, other = batch.labels[pairs : pairs + count], batch.other_labels
     return DiscriminatorLogits(
         discriminator.logits(partners, own),
         discriminator.logits(anchors, other) if mismatched else None,

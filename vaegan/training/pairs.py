@@ -8,15 +8,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class PairBatch:
-    """P pairs of images of one class, and for each pair another one.
+    """P pairs of images of one class, and for each of the first A pairs another one.
 
     Attributes:
         anchor: int64 (P,), positions in the data set.
         partner: int64 (P,), positions in the data set, of the anchor's class; another image
             than the anchor if the class has more than one.
-        other: int64 (P,), positions of pairs *within this batch*. If classes are known, of
-            another class than the anchor's, as long as no class fills more than half of the
-            batch. Otherwise just another pair, which is usually of another class.
+        other: int64 (A,), positions of pairs *within the first A of this batch*. If classes are
+            known, of another class than the anchor's, as long as no class fills more than half of
+            them. Otherwise just another pair, which is usually of another class.
     """
 
     anchor: Tensor
@@ -52,12 +52,13 @@ class PairSampler:
         self.rank = torch.empty_like(self.by_class)  # position of an image within by_class
         self.rank[self.by_class] = torch.arange(len(labels), device=labels.device)
 
-    def sample(self, pairs: int, rng: torch.Generator) -> PairBatch:
+    def sample(self, pairs: int, rng: torch.Generator, others: int | None = None) -> PairBatch:
         """Samples ``pairs`` pairs.
 
         Args:
             pairs: P, >= 1.
             rng: Source of randomness, on the device of the labels.
+            others: A, at most P, which it is by default.
 
         Returns:
             Positions on the device of the labels.
@@ -71,8 +72,8 @@ class PairSampler:
         step = 1 + (uniform * (size - 1)).to(torch.int64)
         partner = self.by_class[start + (self.rank[anchor] - start + step) % size]
         if self.classes_known:
-            return PairBatch(anchor, partner, self._of_other_classes(label))
-        return PairBatch(anchor, partner, torch.arange(pairs, device=device).roll(-1))
+            return PairBatch(anchor, partner, self._of_other_classes(label[:others]))
+        return PairBatch(anchor, partner, torch.arange(pairs, device=device)[:others].roll(-1))
 
     def _of_other_classes(self, label: Tensor) -> Tensor:
         """Sorts pairs by class and shifts them by the largest class's size, to another class."""

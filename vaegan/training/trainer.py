@@ -168,7 +168,7 @@ class Trainer:
 
     def _generate(self, rng: torch.Generator) -> tuple[EncodedBatch, dict[str, Tensor]]:
         """Samples and encodes a batch, and generates the images that the objective needs."""
-        pairs = self.sampler.sample(self.config.pairs, rng)
+        pairs = self.sampler.sample(self.config.pairs, rng, self.config.adversarial_pairs)
         rows = torch.cat([pairs.anchor, pairs.partner])
         images = to_unit_range(self.images[rows]).contiguous(memory_format=torch.channels_last)
         labels, names = self.labels[rows], needed_images(self.config.weights)
