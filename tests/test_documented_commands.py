@@ -37,7 +37,7 @@ NOT_RUN = {
     "python -m pipeline champion --set 3": (
         "needs three versions: tests/pipeline/tracking/test_champion.py"
     ),
-    "python -m pipeline swap mine.png yours.png": "tests/pipeline/tools/test_swap.py",
+    "python -m pipeline swap mine.png yours.png -o both.png": "tests/pipeline/tools/test_swap.py",
     "python -m pipeline reconstruct mine.png yours.png": "tests/pipeline/tools/test_reconstruct.py",
     "python -m pipeline sample mine.png -n 8 --seed 1": "tests/pipeline/tools/test_sample.py",
     "python -m pipeline encode pictures -o codes.parquet": (
