@@ -14,6 +14,7 @@ from pipeline.artifacts.files import atomic_file
 from pipeline.data.conversion import Conversion, open_image
 
 LATEST = "latest"
+SHOWN_VERSIONS = 20  # the newest, in a message
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SMALLEST_TILE, GAP, GAP_SHADE = 112, 4, 128  # pixels, pixels, grey that neither ground hides
 
@@ -122,12 +123,13 @@ def open_version(reference: str) -> Version:
         versions = registry.list_versions()
     if not versions:
         raise ValueError("there is no registered version yet; dvc repro makes one")
-    names = {alias: version for version in versions for alias in version.aliases}
-    names |= {LATEST: versions[0]} | {str(version.version): version for version in versions}
-    if reference not in names:
-        known = ", ".join(sorted(names, key=lambda name: (not name.isdecimal(), name)))
+    numbers = {str(version.version): version for version in versions}
+    aliases = {alias: version for version in versions for alias in version.aliases}
+    aliases[LATEST] = versions[0]
+    if reference not in numbers | aliases:
+        known = ", ".join([*list(numbers)[:SHOWN_VERSIONS], *sorted(aliases)])
         raise ValueError(f"--version: got {reference}, expected one of {known}")
-    found = names[reference]
+    found = (numbers | aliases)[reference]
     try:
         model = registry.load(f"models:/{registry.NAME}/{found.version}")
         served = model.unwrap_python_model()
@@ -157,18 +159,19 @@ def load(options: argparse.Namespace) -> tuple[Version, np.ndarray]:
         ValueError: the output, a file or the version cannot be used; a line for each file.
     """
     check_output(options.output, PICTURES, options.force)
-    files = options.files
-    pictures = _for_each(files, open_image, files)
+    # Decoded twice: faults are told in no time, and large photographs are not kept.
+    _for_each(options.files, lambda file: open_image(file).mode)
     version = open_version(options.version)
-    return version, as_input(np.stack(_for_each(files, version.conversion.convert, pictures)))
+    images = _for_each(options.files, lambda file: version.conversion.convert(open_image(file)))
+    return version, as_input(np.stack(images))
 
 
-def _for_each(files: Sequence[Path], function: Callable[[Any], Any], values: Sequence) -> list[Any]:
-    """Applies a function to a value of each file; names all files that it refuses."""
+def _for_each(files: Sequence[Path], function: Callable[[Path], Any]) -> list[Any]:
+    """Applies a function to each file; names all files that it refuses."""
     results, faults = [], []
-    for file, value in zip(files, values, strict=True):
+    for file in files:
         try:
-            results.append(function(value))
+            results.append(function(file))
         except ValueError as error:
             faults.append(f"{file} {error}")
     if faults:
@@ -197,4 +200,8 @@ def write_picture(path: Path, rows: Iterable[Iterable[np.ndarray]]) -> None:
             pixels[top : top + height * scale, left : left + width * scale] = tile
     picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
     with atomic_file(path) as part:
-        picture.save(part, Image.registered_extensions()[path.suffix.lower()])
+        try:
+            picture.save(part, Image.registered_extensions()[path.suffix.lower()])
+        except (ValueError, OSError) as error:  # most formats have a largest size
+            pixels_of = f"{picture.width} x {picture.height} pixels"
+            raise ValueError(f"-o: {path} cannot be written, {pixels_of}: {error}") from error

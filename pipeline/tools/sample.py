@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.tools.own_images import PICTURES, add_arguments, attempt, load, write_picture
 
-MOST_STYLES = 1000
+MOST_STYLES = 100
 
 
 def sample(options: argparse.Namespace) -> None:

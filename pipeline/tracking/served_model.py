@@ -138,7 +138,7 @@ class ServedModel(PythonModel):
                 is_file = isinstance(image, bytes | str)
                 picture = self.open_image(_content(image)) if is_file else _picture(image)
                 converted.append(self.conversion.convert(picture))
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 faults.append(f"image {position} {error}")
         if faults:
             raise _refusal("; ".join(faults))
@@ -225,6 +225,7 @@ def as_they_come(given: Any) -> list[Any] | None:
     MLflow itself reads a column of flattened arrays.
     """
     kinds: Any = bytes | str | PIL.Image.Image | np.ndarray
+    given = given.to_frame() if isinstance(given, pd.Series) else given
     if isinstance(given, pd.DataFrame) and given.shape[1] == 1:
         kinds = bytes | str | PIL.Image.Image
         cells = given.iloc[:, 0].tolist()

@@ -27,7 +27,7 @@ def test_a_version_that_does_not_exist_is_named_beside_those_that_do(here, run, 
     files = {swap.main: ["gray.png", "deep.png"], encode_folder.main: ["."]}
     done = run(main, *files.get(main, ["gray.png"]), "--version", reference)
     assert done.status == 1
-    known = "1, 2, candidate, candidate-colours, candidate-gray, champion, latest"
+    known = "2, 1, candidate, candidate-colours, candidate-gray, champion, latest"
     assert done.errors == [f"error: --version: got {reference}, expected one of {known}"]
 
 
@@ -123,6 +123,13 @@ def test_a_picture_has_each_image_in_its_place_and_nothing_lost(tmp_path):
         found = pixels[top : top + 2 * scale : scale, left : left + 3 * scale : scale]
         np.testing.assert_array_equal(found, np.rint(image[0] * 255))
     assert (pixels[-1, -3 * scale :] == 128).all()  # no image there
+
+
+def test_a_picture_that_is_too_large_for_its_format_is_told_and_not_written(tmp_path):
+    rows = np.zeros((1, 150, 1, 8, 8), np.float32)
+    with pytest.raises(ValueError, match=r"webp cannot be written, 17396 x 112 pixels: .* limit"):
+        own_images.write_picture(tmp_path / "picture.webp", rows)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_colour_picture_keeps_its_channels(tmp_path):

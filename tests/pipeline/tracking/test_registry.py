@@ -216,14 +216,15 @@ def png(image):
     return file.getvalue()
 
 
-@pytest.mark.parametrize("form", ["list of bytes", "column of bytes", "column of base64"])
+@pytest.mark.parametrize("form", ["list of bytes", "column", "table of bytes", "table of base64"])
 def test_files_are_taken_beside_arrays(served, images, form):
     files = [png(image) for image in images]
     texts = [base64.b64encode(file).decode() for file in files]
     given = {
         "list of bytes": files,
-        "column of bytes": pd.DataFrame({"image": files}),
-        "column of base64": pd.DataFrame({"image": texts}),
+        "column": pd.Series(files),
+        "table of bytes": pd.DataFrame({"image": files}),
+        "table of base64": pd.DataFrame({"image": texts}),
     }[form]
     expected = served.predict(np.rint(images * 255).astype(np.float32) / 255)
     np.testing.assert_allclose(served.predict(given), expected, atol=ATOL)
