@@ -1,4 +1,4 @@
-"""Write the codes of all images in a folder as a table, a row per file.
+"""Write the codes of all images in a folder, or in a zip archive, as a table, a row per file.
 
 Columns: "file", its path below the folder, then mean and standard deviation of each dimension of
 both codes: specified_mean_0, specified_mean_1, ..., specified_std_0, ..., unspecified_mean_0, ...,
@@ -6,15 +6,16 @@ unspecified_std_0, ...
 """
 
 import argparse
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.artifacts.files import atomic_file
+from pipeline.data.checks import lines_of
 from pipeline.data.conversion import open_image
+from pipeline.data.listing import Listing, list_pictures
+from pipeline.data.tree import Tree, list_tree
 from pipeline.tools.own_images import (
     Version,
     add_arguments,
@@ -26,27 +27,6 @@ from pipeline.tools.own_images import (
 
 TABLES = (".parquet", ".csv")
 BATCH = 256
-NO_IMAGES = {"Thumbs.db", "desktop.ini"}  # and hidden ones: files that systems leave
-
-
-def list_files(folder: Path, output: Path) -> list[Path]:
-    """The files below a folder, sorted, without hidden ones and without the table itself.
-
-    Raises:
-        ValueError: it is no folder, or has no files.
-    """
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise ValueError(f"{folder} {what}, expected a folder of images")
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
-        kept = (name for name in names if not name.startswith(".") and name not in NO_IMAGES)
-        found += [Path(place, name) for name in kept]
-    files = sorted(path for path in found if path.resolve() != output.resolve())
-    if not files:
-        raise ValueError(f"{folder} has no files, expected images")
-    return files
 
 
 def encode(options: argparse.Namespace) -> None:
@@ -57,43 +37,48 @@ def encode(options: argparse.Namespace) -> None:
     """
     folder, output, skip = options.folder, options.output, options.unreadable == "skip"
     check_output(output, TABLES, options.force)
-    files = list_files(folder, output)
+    tree, listing = list_tree(folder), Listing("")
+    names = list_pictures(tree, listing)
+    others = f"files that are no images, left aside: {sum(listing.others.values()):,}"
+    if not names and not tree.faults:
+        raise ValueError(f"{folder} has no images; {others}")
     version = open_version(options.version)
-    faults: dict[Path, str] = {}
-    codes = list(_codes(files, version, faults, stop=not skip))
-    lines = [f"{path} {fault}" for path, fault in faults.items()]
-    if lines and not skip:
-        raise ValueError("\n".join([*lines, "--unreadable skip leaves such files out"]))
+    faults = dict(tree.faults)
+    codes = list(_codes(tree, names, version, faults, stop=not skip))
+    if faults and not skip:
+        raise ValueError("\n".join([*lines_of(faults), "--unreadable skip leaves such files out"]))
     if not codes:
-        raise ValueError("\n".join([*lines, f"{folder} has no image that can be used"]))
-    names = [path.relative_to(folder).as_posix() for path in files if path not in faults]
+        raise ValueError("\n".join([*lines_of(faults), f"{folder} has no image that can be used"]))
+    names = [name for name in names if name not in faults]
     _write(output, names, {n: np.concatenate([c[n] for c in codes]) for n in codes[0]}, version)
-    print("\n".join(f"skipped: {line}" for line in lines), end="\n" if lines else "")
-    print(f"{output}, by {version.name}: codes of {len(names)} images")
+    for line in lines_of(faults):
+        print(f"skipped: {line}")
+    print(f"{output}, by {version.name}: codes of {len(names):,} images; {others}")
 
 
 def _codes(
-    files: list[Path], version: Version, faults: dict[Path, str], stop: bool
+    tree: Tree, names: list[str], version: Version, faults: dict[str, str], stop: bool
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the codes of a batch of images at a time; fills ``faults``.
+    """Yields the codes of a batch of images at a time.
 
     Args:
-        files: The images.
+        tree: The files.
+        names: Those of images.
         version: The model.
-        faults: Filled with the reason for each file that cannot be used.
+        faults: Gets the reason for each file that cannot be used.
         stop: Whether to encode nothing more, and only look for faults, after the first one.
     """
     from tqdm import tqdm
 
     batch = []
-    for path in tqdm(files, unit="image", disable=not sys.stderr.isatty()):
+    for name in tqdm(names, unit="image", disable=None):
         try:
-            str(path).encode()
-            batch.append(version.conversion.convert(open_image(path)))
+            name.encode()
+            batch.append(version.conversion.convert(open_image(tree.read(name))))
         except UnicodeEncodeError:
-            faults[path] = "has a name that is not UTF-8"
+            faults[name] = "has a name that is not UTF-8, which no table holds"
         except ValueError as error:
-            faults[path] = str(error)
+            faults[name] = str(error)
         if stop and faults:
             batch = []
         if len(batch) == BATCH:
@@ -130,12 +115,12 @@ def main(argv: list[str]) -> int:
         description=f"{__doc__}\nWithout arguments, the stage encode runs.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="folder of image files")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="folder or .zip of images")
     parser.add_argument(
         "--unreadable",
         choices=("error", "skip"),
         default="error",
-        help="whether a file that is no image stops the command, or is left out; default error",
+        help="whether an image that cannot be read stops the command or is left out; default error",
     )
     add_arguments(parser, "codes.parquet", TABLES)
     return attempt(encode, parser.parse_intermixed_args(argv))

@@ -1,6 +1,7 @@
 """Tables of codes of the images in a folder."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ def folder(here):
     for name in (".DS_Store", "Thumbs.db", ".hidden/a.png", "__MACOSX/a.png"):
         Path("pictures", name).parent.mkdir(exist_ok=True)
         Path("pictures", name).write_text("no image")
+    Path("pictures/labels.csv").write_text("file_name,label\n")
     return Path("pictures")
 
 
@@ -37,7 +39,7 @@ def test_every_image_has_a_row_with_the_codes_that_the_model_gives(
     output = f"codes.{ending}"
     done = run(encode_folder.main, folder, "-o", output, "--version", reference)
     assert (done.status, done.errors) == (0, [])
-    assert done.out.endswith(": codes of 3 images\n")
+    assert ": codes of 3 images; files that are no images, left aside: 1\n" in done.out
     table = {"parquet": pd.read_parquet, "csv": pd.read_csv}[ending](output)
     assert table["file"].tolist() == FILES
     version = own_images.open_version(reference)
@@ -56,22 +58,29 @@ def test_a_parquet_table_says_which_model_made_it(folder, run):
     assert about[b"model.sha256"] == own_images.open_version("1").tags["model.sha256"].encode()
 
 
+def test_an_archive_gives_the_table_of_its_folder(folder, run):
+    shutil.make_archive("packed", "zip", folder)
+    for name, output in ((folder, "folder.csv"), ("packed.zip", "archive.csv")):
+        assert run(encode_folder.main, name, "-o", output, "--version", "1").status == 0
+    assert Path("archive.csv").read_text() == Path("folder.csv").read_text()
+
+
 def test_all_files_that_are_no_images_are_told_and_nothing_is_written(folder, run, truncated):
     Path(truncated).rename(folder / truncated)
-    (folder / "notes.txt").write_text("no image")
+    (folder / "notes.png").write_text("no image")
     done = run(encode_folder.main, folder, "--version", "1")
     assert done.status == 1
     first, second, hint = done.errors
-    assert first.startswith("error: pictures/half.png cannot be decoded: ")
-    assert second.startswith("error: pictures/notes.txt is no image, or in none of the formats")
+    assert first.startswith("error: half.png cannot be decoded: ")
+    assert second.startswith("error: notes.png is no image, or in none of the formats")
     assert hint == "error: --unreadable skip leaves such files out"
     assert not Path("codes.parquet").exists()
 
     done = run(encode_folder.main, folder, "--version", "1", "--unreadable", "skip")
     assert (done.status, done.errors) == (0, [])
     assert [line.split()[:2] for line in done.out.splitlines()[:2]] == [
-        ["skipped:", "pictures/half.png"],
-        ["skipped:", "pictures/notes.txt"],
+        ["skipped:", "half.png"],
+        ["skipped:", "notes.png"],
     ]
     assert pd.read_parquet("codes.parquet")["file"].tolist() == FILES
 
@@ -87,20 +96,21 @@ def test_a_table_in_the_folder_is_not_taken_for_an_image_the_next_time(folder, r
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("empty", "empty has no files, expected images"),
-        ("absent", "absent does not exist, expected a folder of images"),
-        ("gray.png", "gray.png is a file, expected a folder of images"),
+        ("empty", "empty has no images; files that are no images, left aside: 1"),
+        ("absent", "absent does not exist"),
+        ("gray.png", "gray.png is neither a folder nor a .zip or .npz file"),
     ],
 )
 def test_a_folder_without_images_is_refused(here, run, name, message):
     Path("empty/.hidden").mkdir(parents=True)
+    Path("empty/notes.txt").touch()
     done = run(encode_folder.main, name)
     assert done.errors == [f"error: {message}"]
 
 
 def test_a_folder_in_which_every_file_is_skipped_gives_no_table(here, run):
     Path("texts").mkdir()
-    Path("texts/a.txt").write_text("no image")
+    Path("texts/a.png").write_text("no image")
     done = run(encode_folder.main, "texts", "--version", "1", "--unreadable", "skip")
     assert done.status == 1
     assert done.errors[-1] == "error: texts has no image that can be used"
@@ -111,7 +121,9 @@ def test_a_name_that_no_table_can_hold_is_told(here, run):
     Path("odd").mkdir()
     os.rename("gray.png", b"odd/\xff.png")
     done = run(encode_folder.main, "odd", "--version", "1")
-    assert done.errors[0] == r"error: odd/\udcff.png has a name that is not UTF-8"
+    assert (
+        done.errors[0] == r"error: '\udcff.png' has a name that is not UTF-8, which no table holds"
+    )
 
 
 def test_the_door_tells_the_stage_from_the_command_by_its_arguments(folder, run, monkeypatch):
