@@ -1,11 +1,13 @@
 """Opening a version, reading image files and writing pictures, as all these commands do it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.data.conversion import Conversion
 from pipeline.tools import encode_folder, own_images, reconstruct, sample, swap
 from tests.pipeline.test_dvc_yaml import import_closure
 
@@ -19,6 +21,16 @@ def test_a_version_is_found_by_number_alias_or_as_the_newest(here, reference):
     assert version.name == ("version 1 (gray)" if gray else "version 2 (colours)")
     assert version.classes == (["é", "a, b", "01"] if gray else [])
     assert version.conversion.channels == ("gray" if gray else "color")
+
+
+def test_a_version_that_records_no_conversion_takes_images_whole_on_black(here, monkeypatch):
+    """As those registered before do; the first ones know no classes either."""
+    model = own_images.open_version("2").model.unwrap_python_model().model
+    older = SimpleNamespace(unwrap_python_model=lambda: SimpleNamespace(model=model))
+    monkeypatch.setattr("pipeline.tracking.registry.load", lambda address: older)
+    version = own_images.open_version("2")
+    assert version.conversion == Conversion((16, 12), "pad", "color", "black", False)
+    assert version.classes == []
 
 
 @pytest.mark.parametrize("main", [swap.main, reconstruct.main, sample.main, encode_folder.main])

@@ -330,6 +330,16 @@ def test_another_models_parameters_are_left_to_mlflow(served):
     assert kept[1] == {"tsk": "b"}
 
 
+def test_files_reach_no_version_that_was_registered_before_these_were_known(served, images):
+    """Both may be loaded in one process, where the older one meets the checks of the newer."""
+    older = ParamSchema([param for param in served_model.PARAMS if param.name != "count"])
+    inputs = served.metadata.signature.inputs
+    kept = mlflow.pyfunc._validate_prediction_input(images, {}, inputs, older)
+    np.testing.assert_array_equal(kept[0], images)
+    with pytest.raises(MlflowException, match="Failed to enforce schema"):
+        mlflow.pyfunc._validate_prediction_input([png(images[0])], {}, inputs, older)
+
+
 @pytest.fixture(scope="module")
 def served_at(served):
     """Address of MLflow's own scoring server around the model, in a thread of this process."""
@@ -596,7 +606,8 @@ def test_description_loads_the_model_in_three_lines(registered, images, model):
         "models:/vaegan@candidate": client.get_registered_model(registry.NAME).description,
     }
     for uri, text in texts.items():
-        for word in (*served_model.TASKS, "identity_from", "seed", "(n, 1, 28, 28)"):
+        facts = "(n, 1, 28, 28)", "`image_size` [28, 28], `fit` pad, `channels` gray"
+        for word in (*served_model.TASKS, "identity_from", "seed", "count", *facts):
             assert word in text
         (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
         assert len(code.strip().splitlines()) == 3
