@@ -44,7 +44,7 @@ def survey(images: Iterable[Image.Image], as_gray: bool) -> Survey:
         except ValueError:
             continue  # the first pass names it
         size = size or (flats[0].height, flats[0].width)
-        if not as_gray and not all(map(is_gray, flats)):
+        if not as_gray and not all(is_gray(np.asarray(flat)) for flat in flats):
             return Survey(size, strokes=False, light_ground=False)
         pixels = [np.asarray(flat.convert("L")).astype(int) for flat in flats]
         measured.append(_measure(max(pixels, key=np.std)))
