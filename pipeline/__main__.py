@@ -15,6 +15,7 @@ STAGES = {
     "visualize": "plot the figures",
 }
 TOOLS = {
+    "inspect": "check a folder of own images and propose parameters; nothing is written",
     "check": "check params.yaml; --schema prints every key and its bounds",
     "track": "send everything on disk that the tracking store lacks",
     "results": "print the metrics of the model on disk; --all prints every one",
@@ -28,6 +29,7 @@ TOOLS = {
     "encode FOLDER": "write the codes of all images in a folder as a table",
 }
 MODULES = {
+    "inspect": "pipeline.tools.inspect",
     "check": "pipeline.params",
     "track": "pipeline.tools.track",
     "results": "pipeline.tools.results",

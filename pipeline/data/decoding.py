@@ -14,12 +14,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from pipeline.data.conversion import Conversion, flatten, is_gray, open_image
+from pipeline.data.conversion import Conversion, decode, flatten, is_gray, strict_warnings
 from pipeline.data.spool import CHUNK, spool_file
 from pipeline.data.tree import Tree
 
@@ -45,8 +46,7 @@ class Decoding:
     any_size: bool
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """Facts about a decoded image.
 
     Attributes:
@@ -123,11 +123,12 @@ def _decode_chunk(tree: Tree, how: Decoding, start: int, names: list[str]) -> li
     def images() -> Iterator[Image.Image | str]:
         for name in names:
             try:
-                yield open_image(tree.read(name))
+                yield decode(tree.read(name))
             except ValueError as error:
                 yield str(error)
 
-    return _check_chunk(images(), how, start)
+    with strict_warnings():
+        return _check_chunk(images(), how, start)
 
 
 def check_arrays(images: Iterable[np.ndarray], how: Decoding) -> list[Seen]:
@@ -146,10 +147,10 @@ def _check_chunk(images: Iterable[Image.Image | str], how: Decoding, start: int)
     seen: list[Seen] = []
     kept: dict[int, np.ndarray] = {}
     for image in images:
-        found, flat = _check(image, final.shade)
+        found, flat, pixels = _check(image, final.shade)
         if flat is not None and how.spool and (how.any_size or found.size == final.image_size):
             wanted = gray if how.open_channels and found.gray else final
-            kept[len(seen)] = wanted.convert(flat)
+            kept[len(seen)] = wanted.convert_flat(flat, pixels)
         seen.append(found)
     if how.spool:
         channels = max((len(pixels) for pixels in kept.values()), default=1)
@@ -160,17 +161,20 @@ def _check_chunk(images: Iterable[Image.Image | str], how: Decoding, start: int)
     return seen
 
 
-def _check(image: Image.Image | str, shade: str) -> tuple[Seen, Image.Image | None]:
+def _check(
+    image: Image.Image | str, shade: str
+) -> tuple[Seen, Image.Image | None, np.ndarray | None]:
+    """Facts about an image, the image flattened, and its pixels; of a fault the facts alone."""
     if isinstance(image, str):
-        return Seen(image), None
+        return Seen(image), None, None
     try:
         flat = flatten(image, shade)
     except (ValueError, OSError) as error:
-        return Seen(str(error)), None
-    gray = is_gray(flat)
+        return Seen(str(error)), None, None
+    pixels = np.asarray(flat)
+    gray = is_gray(pixels)
     if gray and flat.mode == "RGB":
-        flat = flat.getchannel(0)
-    digest = hashlib.blake2b(f"{flat.mode} {flat.size} ".encode(), digest_size=16)
-    digest.update(flat.tobytes())
-    size = flat.height, flat.width
-    return Seen("", size, image.mode, image.format or "", gray, digest.digest()), flat
+        flat, pixels = flat.getchannel(0), np.ascontiguousarray(pixels[..., 0])
+    digest = hashlib.blake2b(pixels.data, digest_size=16, key=f"{pixels.shape}".encode())
+    seen = Seen("", pixels.shape[:2], image.mode, image.format or "", gray, digest.digest())
+    return seen, flat, pixels

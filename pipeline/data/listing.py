@@ -5,7 +5,6 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from pipeline.data.tree import Tree, extension, pictures
 
@@ -50,7 +49,6 @@ class Listing:
         items: In their natural order.
         factor_names: Names of the known style factors.
         faults: What cannot be used: the reason by path, or by what it concerns.
-        notes: What the user should know, a sentence each.
         others: Number of files that are no pictures, by extension.
     """
 
@@ -58,7 +56,6 @@ class Listing:
     items: list[Item] = field(default_factory=list)
     factor_names: tuple[str, ...] = ()
     faults: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
 
 
@@ -114,18 +111,19 @@ def from_folders(tree: Tree) -> Listing:
     label: dict[str, str] = {}  # by folder
     used: set[str] = set()
     for name in names:
-        parts = PurePosixPath(name).parts
+        parts = name.split("/")
         if len(parts) < depth + 2:
             place = "the split's" if depth and len(parts) > 1 else "the top"
             listing.faults[name] = f"lies in {place} folder, in no class folder"
             continue
         folder = parts[depth]
-        used.update("/".join(parts[: i + 1]) for i in range(depth, len(parts) - 1))
-        label.setdefault(folder, normal_form(folder))
+        used.add("/".join(parts[: depth + 1]))
+        if folder not in label:
+            label[folder] = normal_form(folder)
         split = splits[parts[0]] if splits else None
         listing.items.append(Item(name, label[folder], split))
     for folder in tree.folders:
-        parts = PurePosixPath(folder).parts
+        parts = folder.split("/")
         if len(parts) == depth + 1:
             label.setdefault(parts[depth], normal_form(parts[depth]))
             if folder not in used and folder not in listing.faults:

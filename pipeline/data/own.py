@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -26,6 +27,8 @@ from pipeline.data.listing import Listing, from_folders
 from pipeline.data.survey import SAMPLE, Survey, survey
 from pipeline.data.table import from_table, is_table
 from pipeline.data.tree import Tree, list_tree
+
+Kind = Literal["strokes", "pictures"]
 
 
 @dataclass
@@ -48,7 +51,7 @@ class OwnImages:
     listing: Listing
     seen: list[Seen]
     conversion: Conversion
-    kind: str
+    kind: Kind
     class_names: list[str] = field(default_factory=list)
     splits: dict[str, np.ndarray] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -62,7 +65,14 @@ class OwnImages:
 
 
 def examine(path: Path, config: PrepareConfig, spool: Path | None) -> OwnImages:
-    """Lists, decodes and checks images, and divides them.
+    """Lists, decodes and checks images, and divides them; arguments as of :func:`look`."""
+    images = look(path, config, spool)
+    judge(images, config)
+    return images
+
+
+def look(path: Path, config: PrepareConfig, spool: Path | None) -> OwnImages:
+    """Lists and decodes images.
 
     Args:
         path: A folder, or a ``.zip`` or ``.npz`` file.
@@ -84,10 +94,10 @@ def examine(path: Path, config: PrepareConfig, spool: Path | None) -> OwnImages:
     gray = all(s.gray for s in seen) if how.open_channels else config.channels == "gray"
     conversion = replace(how.conversion, channels="gray" if gray else "color")
     strokes = found.strokes and gray and found.light_ground == conversion.invert
-    kind = ("strokes" if strokes else "pictures") if config.kind == "auto" else config.kind
-    images = OwnImages(tree, listing, seen, conversion, kind, notes=list(listing.notes))
-    _judge(images, config)
-    return images
+    kind: Kind = "strokes" if strokes else "pictures"
+    if config.kind != "auto":
+        kind = config.kind
+    return OwnImages(tree, listing, seen, conversion, kind)
 
 
 def list_images(path: Path, labels: str) -> tuple[Tree, Listing, list[Part]]:
@@ -150,8 +160,8 @@ def _decoding(config: PrepareConfig, found: Survey, spool: Path | None) -> Decod
     return Decoding(conversion, config.channels == "auto", spool, any_size)
 
 
-def _judge(images: OwnImages, config: PrepareConfig) -> None:
-    """Adds the faults and notes of the first pass, and chooses classes and splits."""
+def judge(images: OwnImages, config: PrepareConfig) -> None:
+    """Adds faults and notes, and chooses classes and splits."""
     items, seen = images.listing.items, images.seen
     broken = {items[p].name: s.fault for p, s in enumerate(seen) if s.fault}
     images.faults += lines_of(images.listing.faults)

@@ -42,8 +42,8 @@ def hold_out(
     """Chooses images to hold out, stratified by class, each bundle whole or not at all.
 
     A class of three or more images gives at least one if its bundles allow it, and every class
-    keeps two for training. Bundles are taken in random order if they bring the classes' counts
-    nearer to what is wanted.
+    keeps two for training. Bundles of several images are taken in random order if they bring the
+    classes' counts nearer to what is wanted, then single images.
 
     Args:
         labels: int64 (N,).
@@ -62,8 +62,9 @@ def hold_out(
     wanted[np.argsort(-remainders, kind="stable")[:more]] += 1
     wanted = np.clip(np.minimum(np.clip(wanted, 1, None), counts - PAIR), 0, None)
     held = np.zeros(len(labels), bool)
-    for position in rng.permutation(len(together)):
-        rows = together[position]
+    several = [rows for rows in together if len(rows) > 1]
+    for position in rng.permutation(len(several)):
+        rows = several[position]
         of = Counter(labels[rows].tolist())
         if any(left[label] - count < PAIR for label, count in of.items()):
             continue
@@ -73,4 +74,9 @@ def hold_out(
             for label, count in of.items():
                 wanted[label] -= count
                 left[label] -= count
+    single = np.array([rows[0] for rows in together if len(rows) == 1], np.int64)
+    for label in np.flatnonzero(wanted > 0):
+        candidates = single[labels[single] == label]
+        count = min(wanted[label], len(candidates), left[label] - PAIR)
+        held[rng.choice(candidates, max(0, count), replace=False)] = True
     return held

@@ -64,7 +64,7 @@ class Tree:
     def open(self, name: str) -> BinaryIO:
         """Opens a file to read, with seeking."""
         if self.archive is None:
-            return (self.path / name).open("rb")
+            return open(f"{self.path}/{name}", "rb")  # faster than to build a Path
         return cast(BinaryIO, self.archive.open(self.prefix + name))
 
     @cached_property
@@ -191,7 +191,8 @@ def _is_picture(name: str) -> bool:
 
 def extension(name: str) -> str:
     """The extension of a file in small letters, "" if it has none."""
-    return PurePosixPath(name).suffix.removeprefix(".").casefold()
+    stem, _, last = name.rpartition("/")[2].rpartition(".")
+    return last.casefold() if stem else ""
 
 
 def pictures(names: list[str], head: Callable[[str], bytes]) -> Iterator[str]:
