@@ -23,7 +23,17 @@ RESULTS = Path(__file__).parent / "results"
 DOCUMENT = Path(__file__).parents[1] / "docs/benchmarks.md"
 START, END = "<!-- table -->", "<!-- /table -->"  # lines of the document
 # In the order of the table. "gpu" has no results without a CUDA device.
-NAMES = ("step", "plain", "quality", "encode", "ruler", "together", "overhead", "growth", "gpu")
+NAMES = (
+    "step",
+    "plain",
+    "quality",
+    "encode",
+    "ruler",
+    "together",
+    "overhead",
+    "growth",
+    "intake",
+) + ("gpu",)
 
 
 def run_here(name: str) -> None:

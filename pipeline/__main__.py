@@ -15,6 +15,7 @@ STAGES = {
     "visualize": "plot the figures",
 }
 TOOLS = {
+    "inspect": "check a folder of own images and propose parameters; nothing is written",
     "check": "check params.yaml; --schema prints every key and its bounds",
     "track": "send everything on disk that the tracking store lacks",
     "results": "print the metrics of the model on disk; --all prints every one",
@@ -22,8 +23,13 @@ TOOLS = {
     "champion": "list the registered versions and the champions; --set N promotes one",
     "reproduce": "rerun a registered version from its commit and compare every output",
     "preset": "print a preset as arguments of dvc exp run; without a name, list them",
+    "swap": "exchange identity and style of two images, by a registered version",
+    "reconstruct": "decode images from their own codes",
+    "sample": "generate what an image shows in sampled styles",
+    "encode FOLDER": "write the codes of all images in a folder as a table",
 }
 MODULES = {
+    "inspect": "pipeline.tools.inspect",
     "check": "pipeline.params",
     "track": "pipeline.tools.track",
     "results": "pipeline.tools.results",
@@ -31,6 +37,10 @@ MODULES = {
     "champion": "pipeline.tracking.champion",
     "reproduce": "pipeline.tools.reproduce",
     "preset": "pipeline.tools.presets",
+    "swap": "pipeline.tools.swap",
+    "reconstruct": "pipeline.tools.reconstruct",
+    "sample": "pipeline.tools.sample",
+    "encode": "pipeline.tools.encode_folder",  # with arguments; without, it is the stage
 }
 NEEDED = ("torch", "mlflow", "pydantic", "ruamel")
 
@@ -38,8 +48,8 @@ NEEDED = ("torch", "mlflow", "pydantic", "ruamel")
 def usage() -> str:
     """All commands, a line each."""
     lines = ["usage: python -m pipeline COMMAND ...", "", "stages, each followed by the sync:"]
-    lines += [f"  {name:11} {words}" for name, words in STAGES.items()]
-    lines += ["", "tools:"] + [f"  {name:11} {words}" for name, words in TOOLS.items()]
+    lines += [f"  {name:13} {words}" for name, words in STAGES.items()]
+    lines += ["", "tools:"] + [f"  {name:13} {words}" for name, words in TOOLS.items()]
     return "\n".join(lines)
 
 
@@ -58,21 +68,22 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    if (name in STAGES or name in TOOLS) and (ignored := clean(name)):
+    is_tool = name in MODULES and (name not in STAGES or bool(rest))
+    if (name in STAGES or is_tool) and (ignored := clean(name)):
         honoured = "docs/operations.md lists the variables that are honoured"
         print(f"note: without effect here: {', '.join(ignored)}; {honoured}", file=sys.stderr)
-    if name in STAGES or name == "check":
+    if (name in STAGES and not is_tool) or name == "check":
         from pipeline.tracking.git import warn_of_shallow_clone
 
         warn_of_shallow_clone()
-    if name in STAGES:
+    if name in STAGES and not is_tool:
         if rest:
             print(f"error: {name} takes no arguments, got {' '.join(rest)}", file=sys.stderr)
             return 2
         from pipeline.run import run_stage
 
         return run_stage(name)
-    if name in TOOLS:
+    if is_tool:
         return importlib.import_module(MODULES[name]).main(rest)
     wanted = name in ("", "-h", "--help")
     print(usage(), file=sys.stdout if wanted and name else sys.stderr)

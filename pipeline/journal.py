@@ -294,5 +294,6 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "name": dataset.name,
         "class_names": dataset.description["class_names"],
         "url": dataset.description["url"],
+        "conversion": dataset.conversion,
         "arrays": dataset.description["splits"]["train"]["arrays"],
     }

@@ -37,6 +37,12 @@ NOT_RUN = {
     "python -m pipeline champion --set 3": (
         "needs three versions: tests/pipeline/tracking/test_champion.py"
     ),
+    "python -m pipeline swap mine.png yours.png -o both.png": "tests/pipeline/tools/test_swap.py",
+    "python -m pipeline reconstruct mine.png yours.png": "tests/pipeline/tools/test_reconstruct.py",
+    "python -m pipeline sample mine.png -n 8 --seed 1": "tests/pipeline/tools/test_sample.py",
+    "python -m pipeline encode pictures -o codes.parquet": (
+        "tests/pipeline/tools/test_encode_folder.py"
+    ),
     "make reproduce VERSION=1": "trains: tests/pipeline/test_experiments.py",
     "mlflow server --backend-store-uri postgresql://user@host/mlflow "
     "--artifacts-destination s3://bucket/mlflow --host 127.0.0.1": "needs a team's database",

@@ -286,7 +286,13 @@ class ModelRun:
             run = self.client.get_run(self.run_id)
             tags = registered_tags(run) | (digests or {})
             version = registry.register(
-                copy, self.run_id, tags, read_examples(self.folder), step, read_classes(self.folder)
+                copy,
+                self.run_id,
+                tags,
+                read_examples(self.folder),
+                step,
+                read_classes(self.folder),
+                read_conversion(self.folder),
             )
         if self.stage != FIRST_STAGE:
             self.say(f"no version had the weights of this model: it is version {version.version}")
@@ -403,6 +409,11 @@ def read_classes(folder: Path) -> registry.Classes | None:
     except (ArtifactError, KeyError):
         return None
     return registry.Classes(names, to_unit_range(images).numpy(), labels)
+
+
+def read_conversion(folder: Path) -> dict[str, Any] | None:
+    """How the images of a journal's data set were converted; None if it does not say."""
+    return read_events(folder)[0]["dataset"].get("conversion")
 
 
 def tells_of(folder: Path, model: str) -> bool:

@@ -5,6 +5,7 @@ A version holds code and weights, no pickle; its ``predict`` is in
 """
 
 import hashlib
+import json
 import re
 import shutil
 import tempfile
@@ -32,8 +33,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 import vaegan
+from pipeline.artifacts.dataset import as_they_are
 from pipeline.artifacts.files import ArtifactError
 from pipeline.artifacts.paths import MODEL
+from pipeline.data import conversion as image_conversion
 from pipeline.tracking import served_model
 from vaegan.model.config import ModelStructure
 from vaegan.model.vae import (
@@ -54,7 +57,7 @@ WRITTEN = re.compile(r"MLmodel|[\w.-]+\.(py|json|yaml|txt)|code/.+\.py|artifacts
 TRAIN_STAGE = "train"
 
 # All that served_model.py imports.
-PACKAGES = ("annotated_types", "mlflow", "numpy", "safetensors", "torch")
+PACKAGES = ("annotated_types", "mlflow", "numpy", "pandas", "pillow", "safetensors", "torch")
 
 DESCRIPTION = """\
 A variational auto-encoder with two codes for each image: a *specified* one of what it shows
@@ -66,14 +69,18 @@ model = mlflow.pyfunc.load_model("models:/{reference}")
 answer = model.predict(images, params={{"task": "sample", "seed": 1}})
 ```
 
-`images` are float32 {shape} with values in [0, 1]. The parameter `task` says what to do:
+`images` are float32 {shape} with values in [0, 1], or a list of images of any size: the content of
+image files (`Path("a.png").read_bytes()`), Pillow images or arrays (H, W) or (H, W, C). Those are
+converted like the training images: {conversion}.
+The parameter `task` says what to do:
 
 - `reconstruct` (default): each image drawn again from its own codes.
 - `encode`: mean and standard deviation of both codes of each image, four arrays by name.
 - `swap`: another identity in the style of image i: of the class `identity` (a name or a number, or
   one per image), or what image `identity_from[i]` shows (one position in the batch per image); with
   neither, each image takes the next one's identity.
-- `sample`: what image i shows, in a style drawn from the prior N(0, I); `seed` says which.
+- `sample`: what image i shows, in `count` styles drawn from the prior N(0, I); `seed` says which.
+- `classes`: the names of the classes, by number; `predict([], params={{"task": "classes"}})`.
 
 Loading runs the code that was registered with the weights, so load from a store that you trust.
 """
@@ -101,6 +108,7 @@ def register(
     input_example: np.ndarray,
     step: int = 0,
     classes: Classes | None = None,
+    conversion: dict[str, Any] | None = None,
 ) -> ModelVersion:
     """Logs a trained model into a run and registers it as the newest version of ``vaegan``.
 
@@ -115,11 +123,14 @@ def register(
         step: The training step of the weights; the run's metrics of that step are shown
             beside the model.
         classes: Without it, the version cannot swap to a class, only to an image.
+        conversion: Of the data set: how any image becomes one that the model takes; without it,
+            :func:`pipeline.artifacts.dataset.as_they_are`.
 
     Raises:
         FileNotFoundError, ValueError: the folder does not hold a model.
     """
     config = read_config(model_folder)
+    conversion = conversion or as_they_are(config.image_shape)
     tags = tags | {DIGEST_TAG: weights_digest(model_folder)}
     client = MlflowClient()
     run = client.get_run(run_id)
@@ -131,7 +142,7 @@ def register(
         tags=tags,
         params=run.data.params,
     )
-    with _content(model_folder, input_example, classes) as content:
+    with _content(model_folder, input_example, classes, conversion) as content:
         # mlflow.pyfunc.log_model is this call without a run_id: it knows the active run alone.
         info = Model.log(
             artifact_path=None,
@@ -144,7 +155,7 @@ def register(
             **content,
         )
     version = str(info.registered_model_version)
-    _describe(client, version, config)
+    _describe(client, version, config, conversion)
     made = client.get_model_version(NAME, version)
     client.set_model_version_tag(NAME, version, FILES_TAG, _digest(_files(made)))
     make_candidate(made)
@@ -156,6 +167,7 @@ def restore(
     model_folder: Path,
     input_example: np.ndarray | None,
     classes: Classes | None,
+    conversion: dict[str, Any] | None = None,
 ) -> None:
     """Writes the files of a version again, where the store expects them.
 
@@ -163,12 +175,13 @@ def restore(
 
     Args:
         version: Its number, aliases, tags and run stay.
-        model_folder, input_example, classes: As for :func:`register`.
+        model_folder, input_example, classes, conversion: As for :func:`register`.
 
     Raises:
         MlflowException: the store has no such logged model any more.
     """
     client = MlflowClient()
+    conversion = conversion or as_they_are(read_config(model_folder).image_shape)
     logged = client.get_logged_model(_model_id(version))
     model = Model(
         artifact_path=logged.artifact_location,
@@ -178,7 +191,7 @@ def restore(
     )
     with (
         tempfile.TemporaryDirectory() as folder,
-        _content(model_folder, input_example, classes) as content,
+        _content(model_folder, input_example, classes, conversion) as content,
     ):
         path = Path(folder) / "model"
         mlflow.pyfunc.save_model(path, mlflow_model=model, **content)
@@ -259,12 +272,17 @@ def _model_id(version: ModelVersion) -> str:
 
 @contextmanager
 def _content(
-    model_folder: Path, input_example: np.ndarray | None, classes: Classes | None
+    model_folder: Path,
+    input_example: np.ndarray | None,
+    classes: Classes | None,
+    conversion: dict[str, Any],
 ) -> Iterator[dict[str, Any]]:
     """Yields the arguments that say what a version holds; their files exist during the block."""
     example = None if input_example is None else (input_example, {"task": "reconstruct"})
-    artifacts = {"model": str(model_folder)}
     with tempfile.TemporaryDirectory() as folder:
+        values = Path(folder) / f"{served_model.CONVERSION}.json"
+        values.write_text(json.dumps(conversion, indent=2) + "\n")
+        artifacts = {"model": str(model_folder), served_model.CONVERSION: str(values)}
         if classes is not None:
             path = Path(folder) / f"{served_model.IDENTITIES}.safetensors"
             codes = class_codes(model_folder, classes)
@@ -273,7 +291,7 @@ def _content(
         yield {
             "python_model": served_model.__file__,
             "artifacts": artifacts,
-            "code_paths": [str(Path(vaegan.__file__).parent)],
+            "code_paths": [str(Path(vaegan.__file__).parent), image_conversion.__file__],
             "signature": signature(read_config(model_folder)),
             "input_example": example,
             "pip_requirements": requirements(),
@@ -361,14 +379,19 @@ def alias_word(dataset: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", dataset)
 
 
-def _describe(client: MlflowClient, version: str, config: ModelStructure) -> None:
+def _describe(
+    client: MlflowClient, version: str, config: ModelStructure, conversion: dict[str, Any]
+) -> None:
     """Writes the descriptions of the registered model and of the version."""
-    shape = "(n, {}, {}, {})".format(*config.image_shape)
+    facts = {
+        "shape": "(n, {}, {}, {})".format(*config.image_shape),
+        "conversion": ", ".join(f"`{name}` {value}" for name, value in conversion.items()),
+    }
     client.update_registered_model(
-        NAME, description=DESCRIPTION.format(reference=f"{NAME}@{ALIAS}", shape=shape)
+        NAME, description=DESCRIPTION.format(reference=f"{NAME}@{ALIAS}", **facts)
     )
     client.update_model_version(
-        NAME, version, description=DESCRIPTION.format(reference=f"{NAME}/{version}", shape=shape)
+        NAME, version, description=DESCRIPTION.format(reference=f"{NAME}/{version}", **facts)
     )
 
 

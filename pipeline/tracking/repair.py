@@ -18,6 +18,7 @@ from pipeline.tracking.model_run import (
     Say,
     model_copy,
     read_classes,
+    read_conversion,
     read_examples,
     tells_of,
 )
@@ -96,7 +97,8 @@ def _restore_versions(damaged: list[tuple[ModelVersion, str]], root: Path, say: 
         try:
             examples = None if folder is None else read_examples(folder)
             classes = None if folder is None else read_classes(folder)
-            registry.restore(version, copy, examples, classes)
+            conversion = None if folder is None else read_conversion(folder)
+            registry.restore(version, copy, examples, classes, conversion)
         except Exception as error:  # a damaged copy, or one of an older layout, stops no stage
             lost.add(version.version)
             say(f"{_name(version)} cannot be loaded ({fault}) nor restored: {reason(error)}")

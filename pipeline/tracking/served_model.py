@@ -1,43 +1,57 @@
 """The registered model: a trained model behind MLflow's ``predict``.
 
 MLflow copies this file beside the weights and runs it wherever the model is loaded
-("models from code"), so it imports nothing of this repository but ``vaegan``, which is
-copied with it. ``pipeline/tracking/registry.py`` copies them.
+("models from code"), so it imports nothing of this repository but ``vaegan`` and, as the module
+``conversion``, ``pipeline/data/conversion.py``. ``pipeline/tracking/registry.py`` copies them.
+
+The signature knows one input, the array that the model itself takes: MLflow has none for "this
+array, or files". Images as they come pass beside it, as a list or a table of one column, neither of
+which is a valid array, and are converted here as ``prepare`` converted the training images.
 
 MLflow drops parameters that the signature does not name, and the scoring server drops unknown parts
 of a request, both before a model sees them. A mistyped name would get the default task's answer, so
 loading the model puts a check before each (:func:`_check_before_mlflow`).
 """
 
+import base64
+import difflib
 import functools
 import json
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
+import PIL.Image
 import safetensors.numpy
 import torch
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.types import DataType, ParamSchema, ParamSpec
 
+from vaegan.data import to_unit_range
 from vaegan.model.vae import DisentanglingVAE
 
-TASKS = ("reconstruct", "encode", "swap", "sample")
+TASKS = ("reconstruct", "encode", "swap", "sample", "classes")
 PARAMS = ParamSchema(
     [
         ParamSpec("task", DataType.string, TASKS[0]),
         ParamSpec("identity", DataType.string, [], shape=(-1,)),
         ParamSpec("identity_from", DataType.long, [], shape=(-1,)),
         ParamSpec("seed", DataType.long, 0),
+        ParamSpec("count", DataType.long, 1),
     ]
 )
 DEFAULTS = {param.name: param.default for param in PARAMS}
-TASK_OF = {"identity": "swap", "identity_from": "swap", "seed": "sample"}
+TASK_OF = {"identity": "swap", "identity_from": "swap", "seed": "sample", "count": "sample"}
 IDENTITIES = "identities"  # artifact: specified codes of the classes
+CONVERSION = "conversion"  # artifact: how prepare converted images; also the module that does it
 SEEDS = 2**63  # seeds lie in [-SEEDS, SEEDS)
+MOST_STYLES = 1000  # sampled for each image
+SHOWN_CLASSES = 20  # in a message
 SERVER = "mlflow.pyfunc.scoring_server"
 
 
@@ -45,8 +59,14 @@ class ServedModel(PythonModel):
     """A :class:`vaegan.model.DisentanglingVAE` on the CPU, in eval mode."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Loads weights and structure from the artifact ``model``, and the classes' codes."""
+        """Loads the model, the classes' codes and the conversion of images."""
+        # It lies in the version's folder of code, which MLflow has made importable.
+        import conversion  # type: ignore[import-not-found]
+
         self.model = DisentanglingVAE.load(Path(context.artifacts["model"]))
+        values = json.loads(Path(context.artifacts[CONVERSION]).read_text())
+        self.conversion = conversion.Conversion.from_dict(values)
+        self.open_image = conversion.open_image
         self.names: list[str] = []
         self.identities = torch.empty(0)
         if IDENTITIES in context.artifacts:
@@ -56,37 +76,43 @@ class ServedModel(PythonModel):
     def predict(
         self,
         context: PythonModelContext,
-        model_input: np.ndarray,
+        model_input: np.ndarray,  # or what as_they_come knows; MLflow warns of other hints
         params: dict[str, Any] | None = None,
-    ) -> np.ndarray | dict[str, np.ndarray]:
+    ) -> np.ndarray | dict[str, np.ndarray] | list[str]:
         """Performs the task ``params["task"]`` on images.
 
         Args:
             context: As :meth:`load_context` had it; not used again.
-            model_input: float32 (n, C, H, W) in [0, 1], n >= 1.
+            model_input: float32 (n, C, H, W) in [0, 1], n >= 1, of the model's own shape. Or n
+                images of any size as a list or a table of one column: the content of an image
+                file as bytes or base64, a Pillow image, or an array (H, W) or (H, W, C), uint8,
+                uint16 or floats in [0, 1]. These are converted as ``prepare`` converts images.
             params: What is left out has its default.
                 task: "reconstruct" (default): each image decoded from its own codes.
                     "encode": mean and standard deviation of both codes of each image.
                     "swap": another identity in the style of image i.
                     "sample": what image i shows, in a style sampled from the prior N(0, I).
+                    "classes": the names of the classes by number; no image is needed.
                 identity: For "swap", a class by name or number, or n of them, one for each image:
-                    the mean specified code of training images of the class.
+                    the mean specified code of training images of the class. A name comes first.
                 identity_from: For "swap", n positions in the batch of the images that show the
                     identity. Without both, the next image's, and for the last image the first's.
                 seed: For "sample"; the same images and seed give the same answer.
+                count: For "sample", the styles of each image; those of an image are consecutive.
 
         Returns:
-            float32 (n, C, H, W) in [0, 1]; for "encode" four arrays by name,
-            ``specified_mean`` and ``specified_std`` (n, S), ``unspecified_mean`` and
-            ``unspecified_std`` (n, Z).
+            float32 (n, C, H, W) in [0, 1], for "sample" n times ``count`` of them; for "encode"
+            four arrays by name, ``specified_mean`` and ``specified_std`` (n, S),
+            ``unspecified_mean`` and ``unspecified_std`` (n, Z); for "classes" a list of names.
 
         Raises:
             MlflowException: the images or a parameter are not usable. The error code is
                 INVALID_PARAMETER_VALUE, to which the scoring server answers with status 400.
         """
         options = DEFAULTS | check_params(params)
-        check_shape(model_input, self.model.config.image_shape)
-        images = _checked(model_input)
+        if options["task"] == "classes":
+            return self.names
+        images = self._images(model_input)
         with torch.inference_mode():
             match options["task"]:
                 case "reconstruct":
@@ -97,7 +123,26 @@ class ServedModel(PythonModel):
                     return self._swap(images, options["identity"], options["identity_from"])
                 case _:
                     rng = torch.Generator().manual_seed(options["seed"])
-                    return self.model.sample(images, rng).numpy()
+                    repeated = images.repeat_interleave(options["count"], dim=0)
+                    return self.model.sample(repeated, rng).numpy()
+
+    def _images(self, given: Any) -> torch.Tensor:
+        """The given images in the model's own shape; all that cannot be converted are named."""
+        images = as_they_come(given)
+        if images is None:
+            check_shape(given, self.model.config.image_shape)
+            return _checked(given)
+        converted, faults = [], []
+        for position, image in enumerate(images):
+            try:
+                is_file = isinstance(image, bytes | str)
+                picture = self.open_image(_content(image)) if is_file else _picture(image)
+                converted.append(self.conversion.convert(picture))
+            except (ValueError, OSError) as error:
+                faults.append(f"image {position} {error}")
+        if faults:
+            raise _refusal("; ".join(faults))
+        return to_unit_range(torch.from_numpy(np.stack(converted)))
 
     def _encode(self, images: torch.Tensor) -> dict[str, np.ndarray]:
         codes = self.model.encode(images)
@@ -133,21 +178,98 @@ class ServedModel(PythonModel):
         numbers = [self._class_number(name) for name in classes]
         return self.identities[numbers].expand(count, -1)
 
-    def _class_number(self, name: str) -> int:
-        """The number of a class that is given by its name or, as digits, by its number."""
+    def _class_number(self, given: str) -> int:
+        """The number of a class that is given by its name or, as digits, by its number.
+
+        A name counts first. Where it would be a guess which of the two is meant, as with "1" where
+        a class is called "01", or all classes are called numbers, only names count.
+        """
+        name, numbers = unicodedata.normalize("NFC", given), self._numbers()
         if name in self.names:
             number = self.names.index(name)
-        elif name.isdecimal() and int(name) < len(self.names):
-            number = int(name)
+        elif name in numbers:
+            number = numbers[name]
         else:
-            raise _refusal(f"unknown class {name!r}{self._known_classes()}")
+            raise _refusal(f"unknown class {given!r}{self._known_classes(name)}")
         if not self.identities[number].isfinite().all():
-            raise _refusal(f"class {name!r} has no training image, so its code is unknown")
+            raise _refusal(f"class {given!r} has no training image, so its code is unknown")
         return number
 
-    def _known_classes(self) -> str:
-        shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
-        return f", expected one of {shown} or a number from 0" if self.names else ""
+    def _numbers(self) -> dict[str, int]:
+        """The numbers of classes by which these may be called, by their digits."""
+        numerals = {name.lstrip("0") or "0" for name in self.names if name.isdecimal()}
+        if all(name.isdecimal() for name in self.names):
+            return {}
+        numbers = {str(number): number for number in range(len(self.names))}
+        return {digits: number for digits, number in numbers.items() if digits not in numerals}
+
+    def _known_classes(self, unknown: str = "") -> str:
+        if not self.names:
+            return ""
+        near = difflib.get_close_matches(unknown, self.names)
+        hint = f" (near it: {_listed(near)})" if near else ""
+        return f"{hint}, expected one of {_listed(self.names)}" + (
+            " or a number from 0" if self._numbers() else ""
+        )
+
+
+def _listed(names: list[str]) -> str:
+    """Names of classes in a sentence; one that could be taken for several is quoted."""
+    quoted = [repr(name) if "," in name or name != name.strip() else name for name in names]
+    return ", ".join(quoted[:SHOWN_CLASSES]) + (", ..." if len(names) > SHOWN_CLASSES else "")
+
+
+def as_they_come(given: Any) -> list[Any] | None:
+    """Images of any size, one for each entry of a list or a column; None if it is neither.
+
+    MLflow itself reads a column of flattened arrays.
+    """
+    kinds: Any = bytes | str | PIL.Image.Image | np.ndarray
+    given = given.to_frame() if isinstance(given, pd.Series) else given
+    if isinstance(given, pd.DataFrame) and given.shape[1] == 1:
+        kinds = bytes | str | PIL.Image.Image
+        cells = given.iloc[:, 0].tolist()
+        given = [cell[0] if isinstance(cell, list) and len(cell) == 1 else cell for cell in cells]
+    if isinstance(given, list) and any(isinstance(entry, kinds) for entry in given):
+        return given
+    return None
+
+
+def _content(file: bytes | str) -> bytes:
+    """The content of an image file; a string holds it as base64, perhaps as a data URL."""
+    if isinstance(file, bytes):
+        return file
+    try:
+        return base64.b64decode(file.rpartition(",")[2], validate=True)
+    except ValueError as error:
+        raise ValueError(
+            f"is the text {file[:40]!r}, expected the content of a file in base64; in Python "
+            "Path(name).read_bytes() gives the content"
+        ) from error
+
+
+def _picture(image: Any) -> PIL.Image.Image:
+    """A Pillow image of an array (H, W) or (H, W, C), or (C, H, W) where that is clear."""
+    if isinstance(image, PIL.Image.Image):
+        return image
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"is a {type(image).__name__}, expected a file's content or an array")
+    pixels = image
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) and pixels.shape[2] not in (1, 3, 4):
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    if not pixels.size or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,), (4,)):
+        raise ValueError(f"has the shape {image.shape}, expected (H, W) or (H, W, C), C 1, 3 or 4")
+    if np.issubdtype(pixels.dtype, np.floating):
+        if not (pixels.min() >= 0 and pixels.max() <= 1):  # nor NaN
+            raise ValueError("has floats outside [0, 1]")
+        pixels = np.rint(pixels * 255).astype(np.uint8)
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"has the type {image.dtype}, expected uint8, uint16 or floats in [0, 1]")
+    return PIL.Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def check_params(params: dict[str, Any] | None) -> dict[str, Any]:
@@ -187,7 +309,10 @@ def check_shape(images: Any, shape: tuple[int, ...]) -> None:
         raise _refusal(f"got no images, expected one or more: {expected}")
     if isinstance(images, np.ndarray):
         if images.shape[1:] != shape:
-            raise _refusal(f"got images of shape {images.shape}, expected {expected}")
+            raise _refusal(
+                f"got images of shape {images.shape}, expected {expected}; images in a list may "
+                "have any size"
+            )
         if images.dtype != np.float32:
             hint = "; divide bytes by 255" if images.dtype == np.uint8 else ""
             raise _refusal(f"got images of type {images.dtype}, expected {expected}{hint}")
@@ -204,6 +329,11 @@ def _typed(name: str, value: Any) -> Any:
         number = _whole(value)
         if number is None or not -SEEDS <= number < SEEDS:
             raise _refusal(f"seed must be a whole number in [-2^63, 2^63), got {value!r}")
+        return number
+    if name == "count":
+        number = _whole(value)
+        if number is None or not 1 <= number <= MOST_STYLES:
+            raise _refusal(f"count must be a whole number in [1, {MOST_STYLES}], got {value!r}")
         return number
     if name == "identity":
         names = value if isinstance(value, list | tuple) else [value]
@@ -242,7 +372,10 @@ def _check_before_mlflow() -> None:
         ) -> Any:
             if {param.name for param in params_schema or ()} == ours:
                 params = check_params(params)
-                check_shape(data, tuple(input_schema.inputs[0].shape[1:]))
+                if as_they_come(data) is not None or params.get("task") == "classes":
+                    input_schema = None
+                else:
+                    check_shape(data, tuple(input_schema.inputs[0].shape[1:]))
             return validate(data, params, input_schema, params_schema, *rest, **more)
 
         checked.of_vaegan = wrapped | {ours}  # type: ignore[attr-defined]
@@ -259,10 +392,21 @@ def _check_before_mlflow() -> None:
                     f"unknown part {', '.join(map(repr, unknown))} of the request, expected "
                     "inputs and perhaps params"
                 )
-            return split(request)
+            data, params = split(request)
+            return _with_files(data), params
 
         whole.of_vaegan = True  # type: ignore[attr-defined]
         server._split_data_and_params = whole
+
+
+def _with_files(data: dict[str, Any]) -> dict[str, Any]:
+    """A request's data; base64 in ``inputs`` as a table of lists, which MLflow does not cast."""
+    inputs = data.get("inputs")
+    if len(data) != 1 or not isinstance(inputs, list) or not inputs:
+        return data
+    if not all(isinstance(entry, str) for entry in inputs):
+        return data
+    return {"dataframe_split": {"columns": ["image"], "data": [[[text]] for text in inputs]}}
 
 
 def _parts(request: Any) -> set[str]:

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,11 @@ from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 from torchvision import datasets
 
-from pipeline.artifacts.dataset import read_dataset
+from pipeline.artifacts.dataset import as_they_are, read_dataset
 from pipeline.data.config import TRAINING_IMAGES, PrepareConfig
 from pipeline.data.download import DownloadError, download
 from pipeline.data.sources import ArchiveError, UnavailableError, load_embedded_digits
+from pipeline.params import load_params
 from pipeline.run import run_stage
 from pipeline.stages import prepare as stage
 
@@ -145,8 +147,12 @@ def silent() -> Iterator[SilentServer]:
 def params(
     dataset: str = "mnist", fallback: str = "none", timeout: float = 30.0, held_out: int = 0
 ) -> PrepareConfig:
-    return PrepareConfig(
-        dataset=dataset, fallback=fallback, download_timeout=timeout, validation_size=held_out
+    return replace(
+        load_params(REPOSITORY / "params.yaml").prepare,
+        dataset=dataset,
+        fallback=fallback,
+        download_timeout=timeout,
+        validation_size=held_out,
     )
 
 
@@ -221,6 +227,8 @@ def test_other_data_sets_are_loaded_by_name(small_archives, tmp_path):
     assert (dataset.name, dataset.description["requested"]) == ("kmnist", "kmnist")
     assert dataset.description["class_names"] == datasets.KMNIST.classes
     assert dataset.description["archives"] == {f: md5(c) for f, c in small_archives.items()}
+    assert (dataset.kind, dataset.factor_names) == ("strokes", {})
+    assert dataset.description["conversion"] == dataset.conversion == as_they_are((1, 28, 28))
     np.testing.assert_array_equal(dataset.train.images[:, 0], small_split("train", 30)[0])
     np.testing.assert_array_equal(dataset.test.labels, small_split("t10k", 20)[1])
 
@@ -600,6 +608,7 @@ def test_every_data_set_states_its_source_and_licence():
     assert set(stage.ABOUT) == {"mnist", "fashion_mnist", "kmnist", "digits"}
     for about in stage.ABOUT.values():
         assert len(set(about["class_names"])) == 10
+        assert about["kind"] in ("strokes", "pictures")
         assert about["source"]
         assert about["url"].startswith("http")
         assert about["licence"]

@@ -1,6 +1,8 @@
 """The registered model does what the model does, from its own code and weights alone."""
 
 import ast
+import base64
+import io
 import json
 import os
 import re
@@ -18,6 +20,7 @@ from types import SimpleNamespace
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import uvicorn
@@ -25,6 +28,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 from mlflow.types import DataType, ParamSchema, ParamSpec
+from PIL import Image
 
 from pipeline.artifacts.files import ArtifactError
 from pipeline.tracking import registry, served_model
@@ -198,6 +202,44 @@ def test_another_seed_samples_another_style(served, images):
     assert np.abs(one - two).max() > 0.01
 
 
+def test_samples_several_styles_of_each_image(served, model, images):
+    answer = served.predict(images, params={"task": "sample", "count": 2, "seed": 3})
+    repeated = tensor(images).repeat_interleave(2, dim=0)
+    expected = model.sample(repeated, torch.Generator().manual_seed(3)).detach().numpy()
+    np.testing.assert_allclose(answer, expected, atol=ATOL)
+
+
+def png(image):
+    """An image float32 (1, H, W) as the content of a file."""
+    file = io.BytesIO()
+    Image.fromarray(np.rint(image[0] * 255).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("form", ["list of bytes", "column", "table of bytes", "table of base64"])
+def test_files_are_taken_beside_arrays(served, images, form):
+    files = [png(image) for image in images]
+    texts = [base64.b64encode(file).decode() for file in files]
+    given = {
+        "list of bytes": files,
+        "column": pd.Series(files),
+        "table of bytes": pd.DataFrame({"image": files}),
+        "table of base64": pd.DataFrame({"image": texts}),
+    }[form]
+    expected = served.predict(np.rint(images * 255).astype(np.float32) / 255)
+    np.testing.assert_allclose(served.predict(given), expected, atol=ATOL)
+
+
+def test_a_column_of_flattened_arrays_is_read_by_mlflow_as_before(served, images):
+    table = pd.DataFrame({"image": [image.ravel() for image in images]})
+    np.testing.assert_array_equal(served.predict(table), served.predict(images))
+
+
+def test_the_classes_are_told_without_an_image(served, images):
+    for given in ([], images, np.zeros((0, *SHAPE), np.float32)):
+        assert served.predict(given, params={"task": "classes"}) == CLASSES.names
+
+
 def test_predict_does_not_change_the_given_images(served, images):
     given = images.copy()
     given.setflags(write=False)
@@ -236,9 +278,15 @@ def set_first(images, value):
         ),
         ({"tsk": "swap"}, "unknown parameter 'tsk', expected task, identity, identity_from, seed"),
         ({"task": "sample", "Seed": 1, "n": 2}, "unknown parameter 'Seed', 'n', expected task, "),
-        ({"task": 3}, "task must be one of reconstruct, encode, swap, sample, got 3"),
-        ({"task": None}, "task must be one of reconstruct, encode, swap, sample, got None"),
+        ({"task": 3}, "task must be one of reconstruct, encode, swap, sample, classes, got 3"),
+        (
+            {"task": None},
+            "task must be one of reconstruct, encode, swap, sample, classes, got None",
+        ),
         ({"task": ["swap"]}, "task must be one of .*, got ['swap']"),
+        ({"task": "sample", "count": 0}, "count must be a whole number in [1, 1000], got 0"),
+        ({"task": "sample", "count": 1001}, "count must be a whole number in [1, 1000], got 1001"),
+        ({"task": "swap", "count": 2}, "count is for the task sample, got the task swap"),
         ({"task": "encode", "seed": 4}, "seed is for the task sample, got the task encode"),
         ({"identity": "ring"}, "identity is for the task swap, got the task reconstruct"),
         ({"task": "swap", "identity": "square"}, "unknown class 'square', expected one of ring, 3"),
@@ -269,7 +317,7 @@ def test_an_invalid_parameter_is_rejected_with_a_sentence(served, images, params
 
 def test_parameters_as_a_client_sends_them_all_are_those_of_the_task(served, images):
     """A client that fills in every default means nothing by those of other tasks."""
-    every = {"task": "encode", "identity": [], "identity_from": [], "seed": 0}
+    every = {"task": "encode", "identity": [], "identity_from": [], "seed": 0, "count": 1}
     assert set(served.predict(images, params=every)) == set(
         served.predict(images, params={"task": "encode"})
     )
@@ -280,6 +328,16 @@ def test_another_models_parameters_are_left_to_mlflow(served):
     data = np.zeros((1, 2))
     kept = mlflow.pyfunc._validate_prediction_input(data, {"tsk": "b", "more": 1}, None, other)
     assert kept[1] == {"tsk": "b"}
+
+
+def test_files_reach_no_version_that_was_registered_before_these_were_known(served, images):
+    """Both may be loaded in one process, where the older one meets the checks of the newer."""
+    older = ParamSchema([param for param in served_model.PARAMS if param.name != "count"])
+    inputs = served.metadata.signature.inputs
+    kept = mlflow.pyfunc._validate_prediction_input(images, {}, inputs, older)
+    np.testing.assert_array_equal(kept[0], images)
+    with pytest.raises(MlflowException, match="Failed to enforce schema"):
+        mlflow.pyfunc._validate_prediction_input([png(images[0])], {}, inputs, older)
 
 
 @pytest.fixture(scope="module")
@@ -321,6 +379,30 @@ def test_the_scoring_server_refuses_what_mlflow_would_drop(served_at, images, re
     status, answer = post(served_at, {"inputs": images.tolist()} | request_)
     assert status == 400
     assert message in answer["message"]
+
+
+def test_the_scoring_server_takes_files_in_base64(served_at, served, images):
+    texts = [base64.b64encode(png(image)).decode() for image in images]
+    params = {"task": "swap", "identity": "ring"}
+    status, answer = post(served_at, {"inputs": texts, "params": params})
+    assert status == 200
+    expected = served.predict([png(image) for image in images], params=params)
+    np.testing.assert_allclose(answer["predictions"], expected, atol=ATOL)
+
+
+def test_the_scoring_server_names_every_file_that_is_no_image(served_at, images):
+    whole = base64.b64encode(png(images[0])).decode()
+    status, answer = post(served_at, {"inputs": [whole, "a.png", whole[:400], whole]})
+    assert status == 400
+    assert "image 1 is the text 'a.png', expected the content of a file" in answer["message"]
+    assert "; image 2 cannot be decoded: " in answer["message"]
+    assert "image 0" not in answer["message"]
+    assert "image 3" not in answer["message"]
+
+
+def test_the_scoring_server_tells_the_classes(served_at):
+    status, answer = post(served_at, {"inputs": [], "params": {"task": "classes"}})
+    assert (status, answer) == (200, {"predictions": CLASSES.names})
 
 
 @pytest.mark.parametrize("identity", [0, "0", "ring", ["ring"], ["ring", 0, "0"]])
@@ -368,6 +450,7 @@ def test_signature_names_shapes_and_every_parameter_with_its_default(registered,
         "identity": [],
         "identity_from": [],
         "seed": 0,
+        "count": 1,
     }
 
 
@@ -378,9 +461,9 @@ def test_the_input_example_is_a_valid_request(registered, served, images):
     assert request["params"] == {"task": "reconstruct"}
 
 
-def imported_packages(module):
-    """Packages, not of the standard library, that one of our modules needs, ``vaegan`` followed."""
-    packages, waiting, seen = set(), [module], set()
+def imported_packages(*modules):
+    """Packages, not of the standard library, that our modules need, ``vaegan`` followed."""
+    packages, waiting, seen = set(), [*modules], set()
     while waiting:
         base = ROOT / waiting.pop().replace(".", "/")
         file = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
@@ -395,13 +478,16 @@ def imported_packages(module):
             waiting += [name for name in names if name.startswith("vaegan.")]
             packages |= {name.partition(".")[0] for name in names}
     assert "pipeline" not in packages, "the registered model comes without the pipeline"
-    return packages - set(sys.stdlib_module_names) - {"vaegan"}
+    copied = {"vaegan", "conversion"}
+    named = {"PIL": "pillow"}
+    return {named.get(p, p) for p in packages - set(sys.stdlib_module_names) - copied}
 
 
 def test_requirements_are_the_models_imports_pinned_to_installed_versions(registered):
     lines = (registered.files / "requirements.txt").read_text().split()
     pins = dict(line.split("==") for line in lines)  # fails where a line has no ==
-    assert set(pins) == imported_packages("pipeline.tracking.served_model")
+    modules = "pipeline.tracking.served_model", "pipeline.data.conversion"
+    assert set(pins) == imported_packages(*modules)
     assert pins["torch"] == torch.__version__.partition("+")[0]
     assert pins["mlflow"] == mlflow.__version__
     assert pins["numpy"] == np.__version__
@@ -420,7 +506,7 @@ def test_the_registered_model_is_code_and_weights_without_pickles(registered):
     for file in files:  # neither a pickle (protocol 2 and later) nor a zip of some
         assert not file.read_bytes().startswith((b"\x80", b"PK")), file
     names = {file.relative_to(registered.files).as_posix() for file in files}
-    assert {"served_model.py", "code/vaegan/model/vae.py"} <= names
+    assert {"served_model.py", "code/vaegan/model/vae.py", "code/conversion.py"} <= names
     assert weights_digest(registered.files / "artifacts" / "models") == weights_digest(
         registered.folder
     )
@@ -520,7 +606,8 @@ def test_description_loads_the_model_in_three_lines(registered, images, model):
         "models:/vaegan@candidate": client.get_registered_model(registry.NAME).description,
     }
     for uri, text in texts.items():
-        for word in (*served_model.TASKS, "identity_from", "seed", "(n, 1, 28, 28)"):
+        facts = "(n, 1, 28, 28)", "`image_size` [28, 28], `fit` pad, `channels` gray"
+        for word in (*served_model.TASKS, "identity_from", "seed", "count", *facts):
             assert word in text
         (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
         assert len(code.strip().splitlines()) == 3
@@ -663,6 +750,13 @@ def test_mlflows_own_commands_predict_and_serve_it_without_the_repository(
         status, answer = post(f"{url}/invocations", request | {"params": {"task": "encode"}})
         assert status == 200
         mean = model.encode(tensor(images)).unspecified.mean.detach().numpy()
+        np.testing.assert_allclose(answer["predictions"]["unspecified_mean"], mean, atol=ATOL)
+
+        files = {"inputs": [base64.b64encode(png(image)).decode() for image in images]}
+        status, answer = post(f"{url}/invocations", files | {"params": {"task": "encode"}})
+        assert status == 200
+        eight_bits = tensor(np.rint(images * 255).astype(np.float32) / 255)
+        mean = model.encode(eight_bits).unspecified.mean.detach().numpy()
         np.testing.assert_allclose(answer["predictions"]["unspecified_mean"], mean, atol=ATOL)
 
         status, answer = post(f"{url}/invocations", request | {"params": {"task": "nope"}})

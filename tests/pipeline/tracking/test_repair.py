@@ -10,8 +10,9 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from pipeline.artifacts.files import write_json
-from pipeline.artifacts.paths import METRICS, MODEL
+from pipeline.artifacts.dataset import as_they_are
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.paths import METRICS, MODEL, PREPARED
 from pipeline.journal import FOLDER, MODELS
 from pipeline.tools import track
 from pipeline.tracking import champion, registry, store
@@ -23,11 +24,14 @@ RESULTS = {
     "champion_by": "leakage/mean", "leakage/mean": 0.2,
 }  # fmt: skip
 IMAGES = np.zeros((2, 1, 16, 16), np.float32)
+CONVERSION = as_they_are((1, 16, 16)) | {"fit": "crop", "invert": True}
 
 
 @pytest.fixture
 def tracked(told, model_config):
     """Two models with a version each; the second one is evaluated, champion, and in models/."""
+    described = read_json(PREPARED / "dataset.json")
+    write_json(PREPARED / "dataset.json", described | {"conversion": CONVERSION})
     torch.manual_seed(1)
     DisentanglingVAE(model_config).eval().save(MODEL, {"params": {}})
     told.train()
@@ -45,7 +49,8 @@ def loads(reference: str) -> bool:
     except Exception:
         return False
     swapped = model.predict(IMAGES, params={"task": "swap", "identity": "b"})
-    return swapped.shape == IMAGES.shape
+    converted = model.unwrap_python_model().conversion.to_dict()
+    return swapped.shape == IMAGES.shape and converted == CONVERSION
 
 
 def listing() -> list[tuple]:
