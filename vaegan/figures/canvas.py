@@ -1,8 +1,12 @@
 """The canvas that every figure starts from, and the colours and markers that all of them use."""
 
+from collections.abc import Sequence
+
 from matplotlib.figure import Figure
 
 DPI = 100
+NAMED_CLASSES = 20  # classes that a figure names, or shows images of, at most
+LONGEST_NAME = 16  # characters of a class's name
 
 # Paul Tol's "muted" qualitative scheme (personal.sron.nl/~pault), and a dark grey for a tenth.
 COLOURS = ["#332288", "#CC6677", "#44AA99", "#DDCC77", "#882255"]
@@ -15,3 +19,13 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     figure.suptitle(title, fontsize=12)
     return figure
+
+
+def class_labels(class_names: Sequence[str]) -> list[str]:
+    """Names of classes, long ones shortened in the middle."""
+    return [
+        name
+        if len(name) <= LONGEST_NAME
+        else f"{name[: LONGEST_NAME // 2]}…{name[1 - LONGEST_NAME // 2 :]}"
+        for name in class_names
+    ]
