@@ -168,3 +168,16 @@ def test_swap_grid_rejects_invalid_input(
 def test_style_variation_rejects_invalid_input(part: str, value: np.ndarray) -> None:
     with pytest.raises(ValueError, match=part):
         style_variation(**(style_parts() | {part: value}), title="")
+
+
+@pytest.mark.parametrize(("size", "finest"), [(8, 100), (28, 100), (64, 170), (128, 300)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_large_images_get_a_dot_per_pixel_and_small_ones_the_usual_number(
+    size: int, finest: int, channels: int
+) -> None:
+    """20 identities, so that a cell is 0.39 inches wide."""
+    images = np.zeros((20, channels, size, size), np.float32)
+    figure = swap_grid(images, images[:2], np.stack([images, images]), "")
+    assert 100 <= figure.get_dpi() <= finest
+    cell = figure.get_dpi() * 8.4 / 21.35
+    assert cell >= min(size + 2, 118)
