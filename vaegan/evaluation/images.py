@@ -5,7 +5,7 @@ style measures where they apply.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -118,8 +118,10 @@ def generate_swaps(
     rows = torch.from_numpy(styles)
     specified = s[torch.from_numpy(identities)]
     unspecified = (z[rows], z[rows] + std[rows] * noise, prior)
+    # The style of swaps is measured in the styles of images' means only.
+    of_classes = replace(instruments, strokes=False, factors={})
     seen = {
-        kind: instruments.describe(
+        kind: (instruments if kind == "mean" else of_classes).describe(
             decode_in_batches(model.decode, specified[part], code[part], BATCH)
             for part in chunks(swaps, image_shape)
         )
