@@ -14,9 +14,9 @@ COLOURS += ["#88CCEE", "#117733", "#999933", "#AA4499", "#555555"]
 MARKERS = "os^DvPX<*>"
 
 
-def new_figure(width: float, height: float, title: str) -> Figure:
+def new_figure(width: float, height: float, title: str, dpi: int = DPI) -> Figure:
     """Creates an empty figure of a size in inches, with a title above it."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     figure.suptitle(title, fontsize=12)
     return figure
 

@@ -132,9 +132,8 @@ def _table_figure(columns: float, rows: float, images: np.ndarray, title: str) -
     """
     cell = min(CELL, TABLE_WIDTH / columns)
     height = rows * cell * _proportion(images) + 0.9
-    figure = new_figure(max(MIN_WIDTH, columns * cell + 0.6), height, title)
-    figure.set_dpi(min(max(DPI, math.ceil((images.shape[-1] + 2 * BORDER) / cell)), FINEST))
-    return figure
+    dpi = min(max(DPI, math.ceil((images.shape[-1] + 2 * BORDER) / cell)), FINEST)
+    return new_figure(max(MIN_WIDTH, columns * cell + 0.6), height, title, dpi)
 
 
 def _plot_table(axes: Axes, tiles: np.ndarray, columns: int = 0, edge: float = 0.0) -> None:

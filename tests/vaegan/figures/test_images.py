@@ -1,5 +1,8 @@
 """What the grids show, read back from their axes in the cells where it must stand."""
 
+import io
+
+import matplotlib.image as mpimg
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -178,6 +181,9 @@ def test_large_images_get_a_dot_per_pixel_and_small_ones_the_usual_number(
     """20 identities, so that a cell is 0.39 inches wide."""
     images = np.zeros((20, channels, size, size), np.float32)
     figure = swap_grid(images, images[:2], np.stack([images, images]), "")
-    assert 100 <= figure.get_dpi() <= finest
-    cell = figure.get_dpi() * 8.4 / 21.35
-    assert cell >= min(size + 2, 118)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")  # as the stage does
+    buffer.seek(0)
+    _, width = mpimg.imread(buffer).shape[:2]
+    assert 100 * 9 <= width <= finest * 9
+    assert width >= 21 * min(size + 2, 118)
