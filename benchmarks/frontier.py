@@ -26,6 +26,7 @@ from pipeline.stages.encode import encode_split
 from pipeline.stages.prepare import VALIDATION
 from vaegan.data import LabelledImages, stratified_subset
 from vaegan.evaluation.classifier import Classifier, train_classifier
+from vaegan.evaluation.description import Instruments
 from vaegan.evaluation.images import image_metrics
 from vaegan.evaluation.leakage import leakage
 from vaegan.evaluation.probes import PANEL
@@ -67,7 +68,8 @@ def measured(
     z, z_out = codes["unspecified_mean"], codes_out["unspecified_mean"]
     read = leakage(z, codes["labels"], z_out, codes_out["labels"], train.class_count, 0, PROBES)
     with torch.inference_mode():
-        metrics, _, _ = image_metrics(model, classifier, out.images, codes_out, 10_000, seed=0)
+        instruments = Instruments(classifier, strokes=True, factors={})
+        metrics, _, _ = image_metrics(model, instruments, out.images, codes_out, 10_000, 0, {})
     return {
         "leakage/mean": read.accuracy,
         **{f"swap/style_kept_{style}": metrics[f"swap/style_kept_{style}"] for style in STYLES},

@@ -83,7 +83,11 @@ def _encoded(summary: dict[str, Any]) -> list[str]:
 
 def _classified(summary: dict[str, Any]) -> list[str]:
     accuracy, dataset = summary["accuracy"], summary["dataset"]
-    return [f"the classifier is right on {accuracy:.2%} of real test images of {dataset}"]
+    factors = summary["factors"].items()
+    return [
+        f"the classifier is right on {accuracy:.2%} of real test images of {dataset}",
+        *(f"that of {factor}: on {right:.2%}" for factor, right in factors),
+    ]
 
 
 def _evaluated(summary: dict[str, Any]) -> list[str]:
@@ -92,6 +96,7 @@ def _evaluated(summary: dict[str, Any]) -> list[str]:
         f"measured on {summary['measured']} of {summary['images']} {summary['split']} images "
         "(evaluate.test_images caps them); python -m pipeline results prints the metrics",
         *(f"note: {sentence}" for sentence in summary["left_out"]),
+        *summary["factors"],
         verdict if summary["verdict"] == "sound" else f"WARNING: {verdict}",
     ]
 

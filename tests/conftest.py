@@ -99,6 +99,8 @@ def training_config() -> TrainingConfig:
             alignment=0.1,
             changes=4,
             images_per_change=16,
+            style_changes="auto",
+            mirror=False,
         ),
     )
 

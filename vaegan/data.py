@@ -78,6 +78,15 @@ def first_per_class(labels: np.ndarray, per_class: int = 1) -> np.ndarray:
     return np.concatenate(positions).astype(np.int64)
 
 
+def every_second(labels: np.ndarray) -> np.ndarray:
+    """Marks the second, fourth, ... image of each class among labels (N,), bool (N,)."""
+    order = np.argsort(labels, kind="stable")
+    _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
+    marked = np.empty(len(labels), bool)
+    marked[order] = (np.arange(len(labels)) - np.repeat(starts, sizes)) % 2 == 1
+    return marked
+
+
 def stratified_subset(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Samples at most ``count`` images, with the proportions of the classes kept.
 

@@ -10,10 +10,13 @@ from pipeline.artifacts.paths import SWAPS
 # style: kind of style code; asked: class of the specified code; seen: class predicted by the
 # classifier.
 SWAP_COLUMNS = ("style", "asked", "seen", "count")
+WHOLE = 32  # classes, at most, of which also the pairs that do not occur have a row
 
 
 def write_swaps(matrices: dict[str, np.ndarray], class_names: list[str]) -> None:
     """Writes ``reports/swaps.csv``: a row per kind of style, class asked for and predicted class.
+
+    Of many classes most pairs do not occur; rows of count 0 are left out then.
 
     Args:
         matrices: By kind of style, int64 (K, K); rows: the class asked for.
@@ -23,8 +26,10 @@ def write_swaps(matrices: dict[str, np.ndarray], class_names: list[str]) -> None
         table = csv.writer(file, lineterminator="\n")
         table.writerow(SWAP_COLUMNS)
         for kind, matrix in matrices.items():
-            for (asked, predicted), count in np.ndenumerate(matrix):
-                table.writerow([kind, class_names[asked], class_names[predicted], int(count)])
+            whole = len(class_names) <= WHOLE
+            for asked, predicted in np.argwhere(np.ones_like(matrix) if whole else matrix):
+                count = int(matrix[asked, predicted])
+                table.writerow([kind, class_names[asked], class_names[predicted], count])
 
 
 def read_swaps(class_names: list[str]) -> dict[str, np.ndarray]:

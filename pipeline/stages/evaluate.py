@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from pipeline.artifacts.classifiers import UNSEEN, factor_classifier, factor_splits, read_classifier
 from pipeline.artifacts.codes import read_codes
 from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.paths import CLASSIFIER, METRICS, MODEL
 from pipeline.artifacts.reports import write_swaps
-from vaegan.data import LabelledImages, stratified_subset
+from vaegan.data import every_second, stratified_subset
 from vaegan.devices import configure_torch, resolve_device
-from vaegan.evaluation.classifier import Classifier
+from vaegan.evaluation import style
 from vaegan.evaluation.codes import control_metrics, probe_metrics, rate_metrics
 from vaegan.evaluation.config import EvaluationConfig
+from vaegan.evaluation.description import Instruments
+from vaegan.evaluation.factors import Factor, describe_factors, factor_probe_metrics
 from vaegan.evaluation.images import image_metrics
 from vaegan.evaluation.intervals import bootstrap_interval
-from vaegan.evaluation.metrics import SINGLE_KEYS, Arrays, Metrics, headlines_first
+from vaegan.evaluation.metrics import Arrays, Metrics, expected_keys, headlines_first
+from vaegan.evaluation.unseen import unseen_metrics
 from vaegan.evaluation.verdict import (
     UNTRUSTED,
     describe_gates,
@@ -41,11 +45,12 @@ PROTOCOL = 5  # to be raised whenever the same model would be given other number
 
 def measure_all(
     model: DisentanglingVAE,
-    classifier: Classifier,
+    instruments: Instruments,
     images: np.ndarray,
     train: Arrays,
     test: Arrays,
     params: EvaluationConfig,
+    factors: dict[str, Factor],
 ) -> tuple[Metrics, Arrays, list[str]]:
     """Measures every metric.
 
@@ -53,51 +58,99 @@ def measure_all(
         Metrics by key, all finite; the confusion matrices of swaps, by kind of style; and a
         sentence per metric that was not measured, or without some probe.
     """
-    seed, class_count = params.seed, classifier.class_count
+    seed, class_count = params.seed, instruments.classifier.class_count
     from_images, right, matrices = image_metrics(
-        model, classifier, images, test, params.swaps, seed
+        model, instruments, images, test, params.swaps, seed, factors
     )
     from_codes, right_codes, left_out = probe_metrics(
         train, test, class_count, seed, params.probe_images
     )
     controls, left_out_of_controls = control_metrics(train, test, class_count, seed)
-    metrics = from_codes | controls | from_images | rate_metrics(test)
+    of_factors, right_factors, left_out_of_factors = factor_probe_metrics(
+        train, test, factors, seed
+    )
+    metrics = from_codes | controls | from_images | rate_metrics(test) | of_factors
     rng = numpy_rng(seed, "bootstrap")
-    for name, values in (right | right_codes).items():
+    for name, values in (right | right_codes | right_factors).items():
         low, high = bootstrap_interval(values, rng)
         metrics |= {f"interval/{name}_low": low, f"interval/{name}_high": high}
     finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-    missing = [name for name in dict.fromkeys([*SINGLE_KEYS, *metrics]) if name not in finite]
-    left_out += left_out_of_controls + [f"{name} is not measured" for name in missing]
+    expected = dict.fromkeys([*expected_keys(instruments.strokes), *metrics])
+    left_out += left_out_of_controls + left_out_of_factors
+    left_out += [f"{name} is not measured" for name in expected if name not in finite]
+    if not instruments.strokes:
+        left_out.append("slant, thickness and width are not measured: the images are pictures")
     return finite, matrices, left_out
 
 
-def protocol(dataset: Dataset, classifier: str, params: EvaluationConfig) -> str:
-    """Digest of how a model is evaluated; only results of equal protocols can be compared."""
+def protocol(dataset: Dataset, params: EvaluationConfig, classifiers: dict[str, str]) -> str:
+    """Digest of how a model is evaluated; only results of equal protocols can be compared.
+
+    Args:
+        dataset: Its images are in the digest.
+        params: How to evaluate.
+        classifiers: Digests of the classifiers, as of :func:`_load_instruments`.
+    """
+    others = {name: digest for name, digest in classifiers.items() if name != str(CLASSIFIER)}
     how = {
         "protocol": PROTOCOL,
         "images": dataset.description["splits"][params.split]["arrays"]["images"]["sha256"],
-        "judge": classifier,  # the key under which models were measured before
-    }
-    others = {"gates", "champion_by", "degenerate_below", "device", "threads"}
-    how |= {name: value for name, value in asdict(params).items() if name not in others}
+        "judge": classifiers[str(CLASSIFIER)],  # the key under which models were measured before
+    } | ({"classifiers": others} if others else {})
+    apart = {"gates", "champion_by", "degenerate_below", "device", "threads"}
+    how |= {name: value for name, value in asdict(params).items() if name not in apart}
     return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _load_classifier(data: LabelledImages, device: torch.device) -> tuple[Classifier, str]:
-    """Loads the classifier and its digest; raises ValueError if it expects other images."""
-    classifier, digest = Classifier.load(CLASSIFIER, device)
-    if classifier.image_shape != data.image_shape:
-        raise ValueError(
-            f"{CLASSIFIER} expects images of {classifier.image_shape}, got {data.image_shape}: "
-            "run the stage classifier"
-        )
-    if classifier.class_count != data.class_count:
-        raise ValueError(
-            f"{CLASSIFIER} knows {classifier.class_count} classes, expected {data.class_count}: "
-            "run the stage classifier"
-        )
-    return classifier, digest
+def _load_instruments(
+    dataset: Dataset, split: str, device: torch.device
+) -> tuple[Instruments, dict[str, str]]:
+    """Loads the classifiers of a data set, and their digests by folder."""
+    shape, class_count = dataset.train.image_shape, dataset.train.class_count
+    classifier, digest = read_classifier(CLASSIFIER, shape, class_count, device)
+    strokes = style.applies(dataset.kind, shape[0])
+    factors, digests = {}, {str(CLASSIFIER): digest}
+    for word, labelled in factor_splits(dataset, split).items():
+        folder, values = factor_classifier(word), labelled.class_count
+        factors[word], digests[str(folder)] = read_classifier(folder, shape, values, device)
+    return Instruments(classifier, strokes, factors), digests
+
+
+def measure_unseen(
+    model: DisentanglingVAE,
+    instruments: Instruments,
+    dataset: Dataset,
+    codes: Arrays,
+    params: EvaluationConfig,
+) -> Metrics:
+    """Measures swaps between unseen classes, with intervals.
+
+    On the images of them that their classifier was not trained on, see
+    :func:`vaegan.data.every_second`.
+    """
+    data, train = dataset.splits[UNSEEN], factor_splits(dataset, "train")
+    rows = np.flatnonzero(~every_second(data.labels))
+    rng = numpy_rng(params.seed, "unseen-images")
+    rows = rows[stratified_subset(data.labels[rows], params.test_images, rng)]
+    factors = {
+        word: Factor(labelled.class_count, train[word].labels, labelled.labels[rows])
+        for word, labelled in factor_splits(dataset, UNSEEN).items()
+    }
+    metrics, right = unseen_metrics(
+        model,
+        instruments,
+        data.images[rows],
+        {name: array[rows] for name, array in codes.items()},
+        dataset.train.class_count,
+        params.swaps,
+        params.seed,
+        factors,
+    )
+    rng = numpy_rng(params.seed, "bootstrap-unseen")
+    for name, values in right.items():
+        low, high = bootstrap_interval(values, rng)
+        metrics |= {f"interval/{name}_low": low, f"interval/{name}_high": high}
+    return metrics
 
 
 def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
@@ -105,8 +158,8 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
 
     Returns:
         SHA-256 of the model's weights (``model``), the split (``split``), how many of its images
-        were measured (``measured`` of ``images``), the verdict and its reason, and what was not
-        measured (``left_out``).
+        were measured (``measured`` of ``images``), the verdict and its reason, a sentence per
+        known style factor (``factors``), and what was not measured (``left_out``).
 
     Raises:
         ArtifactError: an input is missing or damaged, or belongs to another model.
@@ -125,23 +178,39 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
     train, test = (read_codes(split, digest) for split in ("train", params.split))
     rows = stratified_subset(data.labels, params.test_images, numpy_rng(params.seed, "test-images"))
     test, images = {name: array[rows] for name, array in test.items()}, data.images[rows]
-    classifier, classifier_digest = _load_classifier(data, device)
+    of_train, of_test = (factor_splits(dataset, split) for split in ("train", params.split))
+    factors = {
+        word: Factor(of_test[word].class_count, split.labels, of_test[word].labels[rows])
+        for word, split in of_train.items()
+    }
+    instruments, digests = _load_instruments(dataset, params.split, device)
+    strokes = instruments.strokes
     journal.begin(dataset, {"model": digest})
-    metrics, matrices, left_out = measure_all(model, classifier, images, train, test, params)
+    metrics, matrices, left_out = measure_all(
+        model, instruments, images, train, test, params, factors
+    )
+    if UNSEEN in dataset.splits:
+        both = dataset.train.class_count + dataset.splits[UNSEEN].class_count
+        shape = dataset.train.image_shape
+        folder = CLASSIFIER / UNSEEN
+        classifier, digests[str(folder)] = read_classifier(folder, shape, both, device)
+        knowing = Instruments(classifier, strokes=False, factors=instruments.factors)
+        codes = read_codes(UNSEEN, digest)
+        metrics |= measure_unseen(model, knowing, dataset, codes, params)
     word, sentence = verdict(metrics, params.degenerate_below)
     if word != UNTRUSTED:
-        sentence = f"{sentence}. {describe_gates(metrics, params.gates)}"
+        sentence = f"{sentence}. {describe_gates(metrics, params.gates, strokes)}"
     results = (
         {"verdict": word}
         | headlines_first(metrics)
-        | gate_statements(metrics, word, params.gates)
+        | gate_statements(metrics, word, params.gates, strokes)
         | {
             "dataset": dataset.name,
             "split": params.split,
             "model/digest": digest,
-            "classifier/digest": classifier_digest,
-            "protocol": protocol(dataset, classifier_digest, params),
-            "gates": gates_passed(metrics, word, required_bounds(params.gates)),
+            "classifier/digest": digests[str(CLASSIFIER)],
+            "protocol": protocol(dataset, params, digests),
+            "gates": gates_passed(metrics, word, required_bounds(params.gates, strokes)),
             "champion_by": params.champion_by,
             "left_out": "; ".join(left_out) or "nothing",
         }
@@ -155,5 +224,6 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
         "measured": len(rows),
         "verdict": word,
         "verdict_reason": sentence,
+        "factors": describe_factors(metrics),
         "left_out": left_out,
     }

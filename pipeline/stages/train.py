@@ -1,7 +1,8 @@
 """Stage train: trains the model on the prepared data set."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # no stage computes with the code of these
 
 # Depends on the machine's load: tracked, but kept out of a file that DVC hashes.
 UNREPEATABLE = "images_per_second"
+GRID_CLASSES, GRID_PIXELS = 20, 1500  # of a sample grid, at most: classes, and pixels of its sides
 
 
 def sample_grid(model: DisentanglingVAE, images: torch.Tensor) -> np.ndarray:
@@ -51,6 +53,14 @@ def sample_grid(model: DisentanglingVAE, images: torch.Tensor) -> np.ndarray:
     return (tiled.cpu().numpy() * 255.0).round().astype(np.uint8)
 
 
+def resolved(params: TrainingConfig, kind: str) -> TrainingConfig:
+    """Replaces ``transport.style_changes: auto`` by the kind of the prepared images."""
+    if params.transport.style_changes != "auto":
+        return params
+    changes: Literal["strokes", "pictures"] = "strokes" if kind == "strokes" else "pictures"
+    return replace(params, transport=replace(params.transport, style_changes=changes))
+
+
 def run(model_params: ModelConfig, params: TrainingConfig, journal: "Journal") -> dict[str, Any]:
     """Trains, and writes ``models/`` and ``reports/curves.csv``; resumes from a checkpoint.
 
@@ -64,7 +74,7 @@ def run(model_params: ModelConfig, params: TrainingConfig, journal: "Journal") -
     """
     dataset = read_dataset()
     configure_torch(params.threads)
-    trainer = Trainer(model_params, params, dataset.train)
+    trainer = Trainer(model_params, resolved(params, dataset.kind), dataset.train)
     settings = flat(model_params, "model.") | flat(params, "train.")
     machine = {"precision": trainer.precision, "device": trainer.device.type}
     versions = machine | {"torch": torch.__version__}
@@ -88,8 +98,12 @@ def run(model_params: ModelConfig, params: TrainingConfig, journal: "Journal") -
 
 
 def sample_images(dataset: Dataset, device: torch.device) -> torch.Tensor:
-    """The first training image of each class, float32 (K, C, H, W) in [0, 1]."""
-    shown = first_per_class(dataset.train.labels)
+    """The first training image of each of the first classes, float32 (M, C, H, W) in [0, 1].
+
+    Of 20 classes at most, or fewer if the images are large: a grid has M * M images.
+    """
+    fit = GRID_PIXELS // max(dataset.train.image_shape[1:]) - 1  # beside the sources on the edge
+    shown = first_per_class(dataset.train.labels)[: min(GRID_CLASSES, fit)]
     return to_unit_range(torch.from_numpy(dataset.train.images[shown])).to(device)
 
 

@@ -17,7 +17,8 @@ from pipeline.artifacts.paths import FIGURES, METRICS, MODEL
 from pipeline.artifacts.reports import read_swaps
 from vaegan.data import first_per_class, stratified_subset, to_unit_range
 from vaegan.devices import configure_torch
-from vaegan.evaluation.metrics import FIGURE_METRICS
+from vaegan.evaluation.metrics import FIGURE_METRICS, described_keys
+from vaegan.figures.canvas import NAMED_CLASSES
 from vaegan.figures.config import FiguresConfig
 from vaegan.figures.curves import adversarial_curves, reconstruction_curves
 from vaegan.figures.images import reconstruction_grid, style_variation, swap_grid
@@ -42,6 +43,7 @@ class FigureInputs:
         self.model = model
         self.name = dataset.name
         self.data = dataset.test
+        self.class_counts = np.bincount(dataset.train.labels)  # of the training
         self.class_names = dataset.description["class_names"]
         self.codes = read_codes("test", weights_digest(MODEL))
         self.params = params
@@ -88,12 +90,16 @@ def style_sources(labels: np.ndarray, count: int) -> np.ndarray:
 def plot_swaps(inputs: FigureInputs) -> Figure:
     """Plots every class's identity in the style of some images."""
     identities = first_per_class(inputs.data.labels)
+    classes = len(identities)
+    identities = identities[:NAMED_CLASSES]
     styles = style_sources(inputs.data.labels, inputs.params.swap_styles)
     s = inputs.code("specified", identities)
     z = inputs.code("unspecified", styles)
     generated = inputs.decode(s.repeat(len(z), 1), z.repeat_interleave(len(s), dim=0))
     generated = generated.reshape(len(z), len(s), *generated.shape[1:])
     title = f"Identity by column, style by row ({inputs.name}, test images)"
+    if classes > len(identities):
+        title += f"\nThe first {len(identities)} of {classes} classes"
     return swap_grid(inputs.images(identities), inputs.images(styles), generated, title)
 
 
@@ -147,18 +153,11 @@ def plot_embedding(inputs: FigureInputs) -> Figure:
 def plot_metrics(metrics: dict[str, Any]) -> Figure:
     """Tabulates the metrics that are shown in the figure, with their intervals."""
     rows = []
-    for metric in FIGURE_METRICS:
-        if metric.key in metrics:
-            low, high = (metrics.get(f"interval/{metric.key}_{end}") for end in ("low", "high"))
-            interval = None if low is None or high is None else (float(low), float(high))
-            rows.append(
-                (
-                    metric.group,
-                    metric.words_with_oracle(metrics),
-                    float(metrics[metric.key]),
-                    interval,
-                )
-            )
+    for key, metric in described_keys(FIGURE_METRICS, metrics):
+        low, high = (metrics.get(f"interval/{key}_{end}") for end in ("low", "high"))
+        interval = None if low is None or high is None else (float(low), float(high))
+        words = metric.words_of(key, metrics)
+        rows.append((metric.group, words, float(metrics[key]), interval))
     title = f"{metrics['dataset']}, {metrics['split']} images: {metrics['verdict']}"
     gates = {
         key.removeprefix("gate/"): said for key, said in metrics.items() if key.startswith("gate/")
@@ -182,7 +181,7 @@ def plot_all(inputs: FigureInputs) -> Iterator[tuple[str, Figure]]:
     curves = read_curves()
     yield (
         "adversarial_loss",
-        adversarial_curves(curves, inputs.data.class_count, f"Training on {inputs.name}"),
+        adversarial_curves(curves, inputs.class_counts, f"Training on {inputs.name}"),
     )
     yield (
         "reconstruction_loss",

@@ -26,7 +26,7 @@ from pipeline.artifacts.files import atomic_file
 from pipeline.params import load_params
 from pipeline.sections import flat
 from pipeline.tools import presets
-from vaegan.evaluation.metrics import HEADLINES, OVERVIEW_KEYS
+from vaegan.evaluation.metrics import HEADLINES, OVERVIEW_KEYS, described_keys, expected_keys
 
 SEED, DATASET = "train.seed", "prepare.dataset"
 LEVEL = 0.95
@@ -36,7 +36,8 @@ UNKNOWN = "unknown"
 OTHER = " †"  # behind the name of a row that was measured by another protocol
 RECORDED = Path("docs/experiments.csv")
 HINT = f". Recorded ones: python -m pipeline compare --recorded {RECORDED}"
-COLUMNS = {metric.key: metric.title for metric in HEADLINES}
+# Those that every data set may have; a table also has those of its runs' known style factors.
+COLUMNS = {m.key: m.title() for m in HEADLINES if m.key in expected_keys(strokes=True)}
 
 
 def load_runs() -> pd.DataFrame:
@@ -217,13 +218,18 @@ def _results(run: Mapping[Any, Any]) -> dict[str, float]:
 
 def table(experiments: pd.DataFrame) -> str:
     """Formats experiments as a Markdown table, one row per name: the default first."""
+    titles = COLUMNS | {
+        key: metric.title(key)
+        for key, metric in described_keys(HEADLINES, map(str, experiments))
+        if key not in COLUMNS
+    }
     lines = [
-        "| what was changed | seeds | " + " | ".join(COLUMNS.values()) + " |",
-        "| --- " * (2 + len(COLUMNS)) + "|",
+        "| what was changed | seeds | " + " | ".join(titles.values()) + " |",
+        "| --- " * (2 + len(titles)) + "|",
     ]
-    columns = in_order(experiments).reindex(columns=["name", "protocol", *COLUMNS])
+    columns = in_order(experiments).reindex(columns=["name", "protocol", *titles])
     for name, runs in columns.groupby("name", sort=False):
-        cells = [interval(runs[metric].dropna().tolist()) for metric in COLUMNS]
+        cells = [interval(runs[metric].dropna().tolist()) for metric in titles]
         other = runs["protocol"].iloc[0] != columns["protocol"].iloc[0]
         lines.append(f"| {name}{OTHER * other} | {len(runs)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

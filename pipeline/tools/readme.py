@@ -117,7 +117,7 @@ def default_values(printed: str) -> dict[str, str]:
     for line in printed.splitlines():
         name, _, *cells = (cell.strip() for cell in line.strip("|").split("|"))
         if name == "default":
-            return dict(zip(COLUMNS, cells, strict=True))
+            return dict(zip(COLUMNS, cells, strict=False))  # known style factors follow
     raise ValueError(f"{RECORDED} has no run of the default")
 
 

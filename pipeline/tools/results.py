@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.artifacts.dataset import read_dataset
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.paths import METRICS, MODEL, PREPARED
-from vaegan.evaluation.metrics import ARROWS, HEADLINES, find_metric
+from vaegan.evaluation.metrics import ARROWS, HEADLINES, described_keys
 from vaegan.evaluation.metrics import METRICS as ROWS
 from vaegan.model.vae import weights_digest
 
@@ -46,16 +46,15 @@ def describe(results: dict[str, Any], everything: bool = False) -> list[str]:
         everything: Whether to list all metrics with their keys, not only the headlines.
     """
     rows, group = [], ""
-    for metric in ROWS if everything else HEADLINES:
-        for key in filter(metric.describes, results):
-            if find_metric(key) is not metric or metric.group == "intervals":
-                continue
-            ends = [results.get(f"interval/{key}_{end}") for end in ("low", "high")]
-            interval = "" if None in ends else f"{ends[0]:.4f} to {ends[1]:.4f}"
-            words = key if everything else metric.words_with_oracle(results) + ARROWS[metric.better]
-            shown = metric.group if metric.group != group else ""
-            group = metric.group
-            rows.append(f"{shown:15} {words:48} {_number(results[key]):>8}   {interval}".rstrip())
+    for key, metric in described_keys(ROWS if everything else HEADLINES, results):
+        if metric.group == "intervals":
+            continue
+        ends = [results.get(f"interval/{key}_{end}") for end in ("low", "high")]
+        interval = "" if None in ends else f"{ends[0]:.4f} to {ends[1]:.4f}"
+        words = key if everything else metric.words_of(key, results) + ARROWS[metric.better]
+        shown = metric.group if metric.group != group else ""
+        group = metric.group
+        rows.append(f"{shown:15} {words:48} {_number(results[key]):>8}   {interval}".rstrip())
     return rows
 
 

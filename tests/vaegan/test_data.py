@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from vaegan.data import LabelledImages, first_per_class, stratified_subset, to_unit_range
+from vaegan.data import (
+    LabelledImages,
+    every_second,
+    first_per_class,
+    stratified_subset,
+    to_unit_range,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +52,8 @@ def test_a_stratified_subset_has_exactly_the_size_asked_for(count):
     rows = stratified_subset(labels, count, np.random.default_rng(0))
     assert len(rows) == count
     assert np.ptp(np.bincount(labels[rows], minlength=3)) <= 1
+
+
+def test_every_second_image_of_each_class_is_marked():
+    labels = np.array([1, 0, 1, 1, 0, 2])
+    assert every_second(labels).tolist() == [False, False, True, False, True, False]

@@ -24,6 +24,21 @@ WEIGHTS_FILE, DESCRIPTION_FILE = "weights.safetensors", "classifier.json"
 BATCH = 128  # images per training step
 MAX_LR = 4e-3  # peak of the one-cycle schedule
 MAX_SHIFT = 2  # pixels by which a training image may be shifted in each direction
+FEATURES = 128  # feature maps of the last convolution
+FEWEST_BLOCKS, LARGEST_MAP = 3, 4  # blocks of layers; side of the last feature maps, at most
+
+
+def block_widths(height: int, width: int) -> list[int]:
+    """Feature maps of each block of the classifier, which halves the image's sides.
+
+    As many blocks as make the longer side four pixels or less, but no more than the shorter side
+    allows, and three at least. The last has 128 maps, each before it half as many, so that larger
+    images cost about as much per pixel of their last blocks: 32, 64, 128 up to 39 pixels.
+    """
+    blocks = FEWEST_BLOCKS
+    while max(height, width) >> blocks > LARGEST_MAP and min(height, width) >> (blocks + 1):
+        blocks += 1
+    return [FEATURES >> (blocks - 1 - block) for block in range(blocks)]
 
 
 class Classifier(nn.Module):
@@ -32,14 +47,20 @@ class Classifier(nn.Module):
     Args:
         image_shape: (C, H, W), height and width >= 8.
         class_count: K.
+
+    Raises:
+        ValueError: the images are smaller than 8 pixels.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], class_count: int) -> None:
         super().__init__()
         self.image_shape, self.class_count = image_shape, class_count
+        channels, *sides = image_shape
+        if min(sides) < 8:
+            raise ValueError(f"images must be at least 8 pixels wide and high, got {sides}")
         layers: list[nn.Module] = []
-        channels = image_shape[0]
-        for width in (32, 64, 128):
+        widths = block_widths(*sides)
+        for width in widths:
             layers += [
                 nn.Conv2d(channels, width, 3, padding=1, bias=False),
                 nn.MaxPool2d(2),  # first: the layers after it do a quarter of the work
@@ -47,9 +68,9 @@ class Classifier(nn.Module):
                 nn.ReLU(inplace=True),
             ]
             channels = width
-        height, width = (size // 8 for size in image_shape[1:])
+        height, width = (side >> len(widths) for side in sides)
         self.trunk = nn.Sequential(*layers)
-        self.classes = nn.Linear(channels * height * width, class_count)
+        self.classes = nn.Linear(FEATURES * height * width, class_count)
 
     def forward(self, images: Tensor) -> Tensor:
         """Class logits, float32 (B, K)."""

@@ -16,6 +16,7 @@ A key without a row, or a row without a key, fails ``tests/pipeline/stages/test_
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -50,7 +51,10 @@ class Metric:
         shown: Where it is shown.
         column: Title of its column in tables of runs; headlines need one.
         chooses_champion: Whether ``evaluate.champion_by`` may name it; needs a direction.
-        oracle: Key of the metric that is an oracle's value of it, if there is one.
+        optional: Whether only some data sets give reason to measure it.
+        strokes_only: Whether it is measured of strokes only, see ``style.py``.
+        beside: A word and the key of the metric whose value is shown beside its own, if there is
+            one: an oracle's, or chance.
     """
 
     key: str
@@ -60,23 +64,38 @@ class Metric:
     shown: Shown = Shown.FILE
     column: str = ""
     chooses_champion: bool = False
-    oracle: str = ""
+    optional: bool = False
+    strokes_only: bool = False
+    beside: tuple[str, str] = ("", "")
 
-    @property
-    def title(self) -> str:
-        """Title of its column, with an arrow in the better direction."""
-        return self.column + ARROWS[self.better]
+    def title(self, key: str = "") -> str:
+        """Title of a key's column, with an arrow in the better direction."""
+        return self._filled(self.column, key) + ARROWS[self.better]
 
-    def words_with_oracle(self, metrics: Metrics) -> str:
-        """Its words, followed by an oracle's value if there is one."""
-        value = metrics.get(self.oracle)
-        return self.words if value is None else f"{self.words}; oracle {value:.3f}"
+    def words_of(self, key: str, metrics: Metrics) -> str:
+        """Words of a key, followed by the value that is shown beside it if there is one."""
+        word, other = self.beside
+        value = metrics.get(self._filled(other, key))
+        said = "" if value is None else f"; {word} {value:.3f}"
+        return self._filled(self.words, key) + said
 
     def describes(self, key: str) -> bool:
         """Whether a key is this row's or belongs to its family."""
-        return bool(re.fullmatch(re.sub("<[a-z]+>", ".+", re.escape(self.key)), key))
+        return self._matched(key) is not None
+
+    def _matched(self, key: str) -> re.Match[str] | None:
+        """Matches a key; what ``<...>`` stands for is the first group."""
+        return re.fullmatch(re.sub("<[a-z]+>", "(.+)", re.escape(self.key)), key)
+
+    def _filled(self, text: str, key: str) -> str:
+        """Replaces ``<...>`` in a text by what it stands for in a key of the family."""
+        matched = self._matched(key)
+        if matched is None or not matched.groups():
+            return text
+        return re.sub("<[a-z]+>", lambda _: matched[1], text)
 
 
+CHANCE = ("chance", "factor/<factor>/chance")
 METRICS = (
     Metric("leakage/mean", "class in z", "strongest probe on means",
            "lower", Shown.OVERVIEW, "leakage, means", chooses_champion=True),
@@ -118,17 +137,21 @@ METRICS = (
     Metric("swap/sampled_style_source_rate", "swaps",
            "show the style source's identity, sampled style", "lower"),
     Metric("swap/style_kept_slant", "swaps", "slant kept (correlation)",
-           "higher", Shown.HEADLINE, "slant kept", oracle="swap/style_oracle_slant"),
+           "higher", Shown.HEADLINE, "slant kept", strokes_only=True,
+           beside=("oracle", "swap/style_oracle_slant")),
     Metric("swap/style_kept_thickness", "swaps", "thickness kept",
-           "higher", Shown.HEADLINE, "thickness kept", oracle="swap/style_oracle_thickness"),
+           "higher", Shown.HEADLINE, "thickness kept", strokes_only=True,
+           beside=("oracle", "swap/style_oracle_thickness")),
     Metric("swap/style_kept_width", "swaps", "width kept",
-           "higher", Shown.HEADLINE, "width kept", oracle="swap/style_oracle_width"),
+           "higher", Shown.HEADLINE, "width kept", strokes_only=True,
+           beside=("oracle", "swap/style_oracle_width")),
     Metric("swap/style_oracle_<measure>", "swaps",
-           "each measure as kept by an oracle, which keeps ranks within classes"),
+           "each measure as kept by an oracle, which keeps ranks within classes",
+           strokes_only=True),
     Metric("swap/style_kept_<measure>_lowest_cell", "swaps",
-           "each measure kept, lowest pair of classes", "higher"),
+           "each measure kept, lowest pair of classes", "higher", strokes_only=True),
     Metric("swap/style_from_identity", "swaps",
-           "style of the identity's source (largest |correlation|)", "lower"),
+           "style of the identity's source (largest |correlation|)", "lower", strokes_only=True),
     Metric("reconstruction/mse", "images", "squared error per pixel",
            "lower", Shown.OVERVIEW, "MSE", chooses_champion=True),
     Metric("reconstruction/psnr", "images", "PSNR, dB", "higher", Shown.FIGURE),
@@ -145,13 +168,37 @@ METRICS = (
     Metric("diversity/mean", "images", "diversity, styles of images / real"),
     Metric("diversity/<kind>_lowest_class", "images", "diversity, lowest class"),
     Metric("specified/style_r2", "style in codes", "read from s, largest R²",
-           "lower", Shown.HEADLINE, "style in s"),
+           "lower", Shown.HEADLINE, "style in s", strokes_only=True),
     Metric("specified/style_r2_<measure>", "style in codes", "each measure read from s, R²",
-           "lower"),
+           "lower", strokes_only=True),
     Metric("unspecified/style_r2", "style in codes", "read from z, smallest R²",
-           "higher", Shown.FIGURE),
+           "higher", Shown.FIGURE, strokes_only=True),
     Metric("unspecified/style_r2_<measure>", "style in codes", "each measure read from z, R²",
-           "higher"),
+           "higher", strokes_only=True),
+    # Known style factors, of data sets that have them.
+    Metric("factor/<factor>/unspecified_accuracy", "known style", "<factor> read from z",
+           "higher", Shown.HEADLINE, "<factor> in z", beside=CHANCE),
+    Metric("factor/<factor>/specified_accuracy", "known style", "<factor> read from s",
+           "lower", Shown.HEADLINE, "<factor> in s", beside=CHANCE),
+    Metric("factor/<factor>/swap_accuracy", "known style", "swaps show the style's <factor>",
+           "higher", Shown.HEADLINE, "<factor> in swaps",
+           beside=("real images", "factor/<factor>/classifier_accuracy")),
+    Metric("factor/<factor>/chance", "known style", "<factor>: chance, majority value"),
+    Metric("factor/<factor>/classifier_accuracy", "known style",
+           "<factor>: classifier's accuracy on real images", "higher"),
+    # Classes that were held out of the training, of data sets that have them.
+    Metric("unseen/identity_accuracy", "unseen classes", "swaps show the identity asked for",
+           "higher", Shown.HEADLINE, "unseen swaps",
+           beside=("real images", "unseen/classifier_accuracy"), optional=True),
+    Metric("unseen/style_source_rate", "unseen classes", "swaps show the style source's identity",
+           "lower", Shown.FIGURE, optional=True),
+    Metric("unseen/chance", "unseen classes", "chance: majority class", optional=True),
+    Metric("unseen/classifier_accuracy", "unseen classes", "accuracy on real images of them",
+           "higher", optional=True),
+    Metric("unseen/<factor>_swap_accuracy", "unseen classes",
+           "swaps show the style's <factor>", "higher"),
+    Metric("unseen/<factor>_classifier_accuracy", "unseen classes",
+           "<factor>: classifier's accuracy on real images", "higher"),
     Metric("latent/active_units", "rate of z", "active units",
            shown=Shown.HEADLINE, column="active units"),
     Metric("latent/kl", "rate of z", "KL, nats", shown=Shown.HEADLINE, column="KL, nats"),
@@ -164,7 +211,7 @@ METRICS = (
 HEADLINES = tuple(metric for metric in METRICS if metric.shown <= Shown.HEADLINE)
 FIGURE_METRICS = tuple(metric for metric in METRICS if metric.shown <= Shown.FIGURE)
 OVERVIEW_KEYS = tuple(metric.key for metric in METRICS if metric.shown <= Shown.OVERVIEW)
-SINGLE_KEYS = tuple(metric.key for metric in METRICS if "<" not in metric.key)  # no families
+SINGLES = tuple(metric for metric in METRICS if "<" not in metric.key)  # no families
 # The metrics by which a champion may be chosen: evaluate.champion_by is one of their keys.
 CHAMPION_METRICS = tuple(metric for metric in METRICS if metric.chooses_champion)
 
@@ -174,7 +221,21 @@ def find_metric(key: str) -> Metric | None:
     return next((metric for metric in METRICS if metric.describes(key)), None)
 
 
+def described_keys(rows: Iterable[Metric], keys: Iterable[str]) -> list[tuple[str, Metric]]:
+    """The keys that rows describe, each with its row, in the order of the rows."""
+    found = [(key, find_metric(key)) for key in keys]
+    return [(key, row) for row in rows for key, its in found if its is row]
+
+
 def headlines_first(metrics: Metrics) -> Metrics:
     """Orders metrics: headlines in the order of the table, then the rest as they are."""
-    headlines = {m.key: metrics[m.key] for m in HEADLINES if m.key in metrics}
-    return headlines | metrics
+    return {key: metrics[key] for key, _ in described_keys(HEADLINES, metrics)} | metrics
+
+
+def expected_keys(strokes: bool) -> list[str]:
+    """Keys of the metrics that every evaluation of strokes, or of pictures, should have."""
+    return [
+        metric.key
+        for metric in SINGLES
+        if not metric.optional and (strokes or not metric.strokes_only)
+    ]

@@ -2,8 +2,10 @@
 
 The three measures are moments of the ink, in the spirit of Morpho-MNIST (Castro et al., 2019,
 arXiv 1809.10780), which measures slant in the same way, and thickness and width on skeletons and
-bounding boxes. All are *class-centred* before they are compared: how slanted an image is relative
-to its class. Otherwise a style that is independent of the class could not count as kept.
+bounding boxes. They mean something for grey images of light strokes only.
+
+All are *class-centred* before they are compared: how slanted an image is relative to its class.
+Otherwise a style that is independent of the class could not count as kept.
 """
 
 import numpy as np
@@ -14,6 +16,12 @@ MEASURES = ("slant", "thickness", "width")
 RIDGE = 1e-2  # penalty of the ridge regression, per row
 FEATURES = 500  # random Fourier features of the regression
 TINY = 1e-3
+CELL_IMAGES = 20  # of a pair of classes, at least, for a correlation of its own
+
+
+def applies(kind: str, channels: int) -> bool:
+    """Whether the measures mean something: of images of kind "strokes" with one channel."""
+    return kind == "strokes" and channels == 1
 
 
 def measure(images: np.ndarray) -> np.ndarray:
@@ -86,12 +94,17 @@ def style_kept(
     a = source - class_means(source, source_labels, class_count)[source_labels]
     b = generated - class_means(generated, generated_labels, class_count)[generated_labels]
     cells = np.full((class_count, class_count, source.shape[1]), np.nan)
-    for i in range(class_count):
-        for j in range(class_count):
-            rows = (source_labels == i) & (generated_labels == j)
-            if rows.sum() >= 20:
-                cells[i, j] = _correlation(a[rows], b[rows])
+    pair = source_labels * class_count + generated_labels
+    for i, j in zip(*np.divmod(_frequent(pair, CELL_IMAGES), class_count), strict=True):
+        rows = pair == i * class_count + j
+        cells[i, j] = _correlation(a[rows], b[rows])
     return _correlation(a, b), cells
+
+
+def _frequent(values: np.ndarray, least: int) -> np.ndarray:
+    """The values that occur ``least`` times or more, sorted."""
+    found, counts = np.unique(values, return_counts=True)
+    return np.asarray(found[counts >= least])
 
 
 def style_oracle(
@@ -171,8 +184,16 @@ def readable_style(
 
     Returns:
         (J,), at most 1; 0 or slightly below if the code holds nothing of a measure, and 0 if the
-        measure does not vary.
+        measure does not vary. NaN if no test code is of a class that training codes are of; other
+        test codes are left out, because their class's mean is not known.
     """
+    known = np.isin(test_labels, train_labels)
+    if not known.any():
+        return np.full(train_measures.shape[1], np.nan)
+    if not known.all():
+        test_codes, test_measures, test_labels = (
+            array[known] for array in (test_codes, test_measures, test_labels)
+        )
     means = np.nan_to_num(class_means(train_measures, train_labels, class_count))
     target = train_measures - means[train_labels]
     expected = test_measures - means[test_labels]

@@ -11,7 +11,7 @@ from vaegan.evaluation.codes import failed_controls, highest_by_chance
 from vaegan.evaluation.config import GateConfig
 from vaegan.evaluation.metrics import Metrics
 
-PASSED, MISSED = "passed", "missed"
+PASSED, MISSED, NOT_APPLIED = "passed", "missed", "not applied"
 SOUND, DEGENERATE, UNTRUSTED = "sound", "degenerate", "untrusted"
 SAME_IMAGE = 0.01  # diversity of swaps within a class, relative to real images
 NOTHING_KEPT = 0.1  # correlation of style, below which swaps of a failed model keep none
@@ -26,12 +26,14 @@ class Gate:
         relation: How its metrics must compare with the bound, ">=" or "<=".
         bound: Name of the bound in ``evaluate.gates``.
         metrics: Keys of the metrics that it is measured by; all must meet the bound.
+        strokes_only: Whether it is applied to models of strokes only.
     """
 
     words: str
     relation: str
     bound: str
     metrics: tuple[str, ...]
+    strokes_only: bool = False
 
     def value_of(self, metrics: Metrics) -> float:
         """The metric that is nearest to missing the bound; NaN if one is not measured."""
@@ -49,6 +51,7 @@ GATES = {
     "style": Gate(
         "style kept", ">=", "style",
         ("swap/style_kept_slant", "swap/style_kept_thickness", "swap/style_kept_width"),
+        strokes_only=True,
     ),
 }  # fmt: skip
 
@@ -92,12 +95,17 @@ def _find_degeneration(metrics: Metrics, degenerate_below: float) -> str | None:
     probe = metrics.get("specified/probe_accuracy", 1.0)
     if probe <= chance < 1:
         untold = f"the specified code does not tell the class (linear probe {probe:.1%})"
-        kept = max(metrics.get(key, 0.0) for key in GATES["style"].metrics)
+        # Of pictures no style is measured.
+        kept = max((metrics[key] for key in GATES["style"].metrics if key in metrics), default=1.0)
         if style_empty or kept < NOTHING_KEPT:
+            empty = (
+                "the unspecified code has no active unit"
+                if style_empty
+                else f"no style is kept (largest correlation {kept:.2f})"
+            )
             return (
-                f"nothing in the codes, {untold} and no style is kept (largest correlation "
-                f"{kept:.2f}). Training collapsed; a lower train.lr, or lower KL weights in "
-                "train.weights, may prevent that"
+                f"nothing in the codes, {untold} and {empty}. Training collapsed; a lower "
+                "train.lr, or lower KL weights in train.weights, may prevent that"
             )
         return (
             f"identity ignored, {untold}. A lower train.lr or train.weights.specified_kl may keep "
@@ -123,11 +131,17 @@ def _find_degeneration(metrics: Metrics, degenerate_below: float) -> str | None:
     return f"{share}. More train.steps may be needed"
 
 
-def required_bounds(bounds: GateConfig) -> dict[str, tuple[str, float]]:
-    """Bounds that a champion must meet, ``(">=" or "<=", bound)`` by metric."""
+def required_bounds(bounds: GateConfig, strokes: bool = True) -> dict[str, tuple[str, float]]:
+    """Bounds that a champion must meet, ``(">=" or "<=", bound)`` by metric.
+
+    Args:
+        bounds: Of the parameters.
+        strokes: Whether the images are strokes, whose style is measured.
+    """
     return {
         key: (gate.relation, getattr(bounds, gate.bound))
         for gate in GATES.values()
+        if strokes or not gate.strokes_only
         for key in gate.metrics
     }
 
@@ -151,28 +165,43 @@ def gates_passed(metrics: Metrics, word: str, required: dict[str, tuple[str, flo
     return PASSED
 
 
-def gate_statements(metrics: Metrics, word: str, bounds: GateConfig) -> dict[str, str]:
-    """States of each gate whether it is passed or missed, by ``gate/<name>``.
+def gate_statements(
+    metrics: Metrics, word: str, bounds: GateConfig, strokes: bool = True
+) -> dict[str, str]:
+    """States of each gate whether it is passed, missed or not applied, by ``gate/<name>``.
 
     All are "untrusted" if the verdict is: the metrics mean nothing then.
+
+    Args:
+        metrics: By name.
+        word: The verdict.
+        bounds: Of the parameters.
+        strokes: Whether the images are strokes, whose style is measured.
     """
     return {
-        f"gate/{name}": word if word == UNTRUSTED
-        else PASSED if _meets(gate.value_of(metrics), gate.relation, getattr(bounds, gate.bound))
-        else MISSED
+        f"gate/{name}": word if word == UNTRUSTED else _state(gate, metrics, bounds, strokes)
         for name, gate in GATES.items()
-    }  # fmt: skip
+    }
 
 
-def describe_gates(metrics: Metrics, bounds: GateConfig) -> str:
+def describe_gates(metrics: Metrics, bounds: GateConfig, strokes: bool = True) -> str:
     """One sentence: each property with its number, its bound, and whether it holds."""
     parts = []
     for gate in GATES.values():
-        value, bound = gate.value_of(metrics), getattr(bounds, gate.bound)
-        result = PASSED if _meets(value, gate.relation, bound) else MISSED
+        value, state = gate.value_of(metrics), _state(gate, metrics, bounds, strokes)
         number = f"{value:.3f}" if math.isfinite(value) else "not measured"
-        parts.append(f"{gate.words} {result} ({number}, expected {gate.relation} {bound:g})")
+        why = f"{number}, expected {gate.relation} {getattr(bounds, gate.bound):g}"
+        if state == NOT_APPLIED:
+            why = "measured of strokes only, and the images are pictures"
+        parts.append(f"{gate.words} {state} ({why})")
     return f"Gates: {', '.join(parts)}"
+
+
+def _state(gate: Gate, metrics: Metrics, bounds: GateConfig, strokes: bool) -> str:
+    if gate.strokes_only and not strokes:
+        return NOT_APPLIED
+    met = _meets(gate.value_of(metrics), gate.relation, getattr(bounds, gate.bound))
+    return PASSED if met else MISSED
 
 
 def _meets(value: float, relation: str, bound: float) -> bool:

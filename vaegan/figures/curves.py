@@ -15,17 +15,18 @@ CHANCE: dict[str, Any] = {"color": "gray", "linestyle": "--"}
 MARKED = 12  # markers along a curve, about
 
 
-def adversarial_curves(curves: pd.DataFrame, class_count: int, title: str) -> Figure:
+def adversarial_curves(curves: pd.DataFrame, class_counts: np.ndarray, title: str) -> Figure:
     """Plots both adversarial games over training: losses and the adversaries' accuracies.
 
-    Dashed lines are the scores of an adversary at chance: log 2 and, of K classes, log K and 1 / K.
+    Dashed lines are the scores of an adversary at chance: log 2 and, for the critic, the entropy
+    of the classes, log K if they are of one size, and the majority class's share.
 
     Args:
         curves: A row per report, in order, with ``step``, the losses ``discriminator_loss``,
             ``adversarial_loss``, ``adversarial_prior_loss``, ``critic_loss`` and
             ``confusion_loss`` in nats, and ``discriminator_accuracy`` and ``critic_accuracy``
             in [0, 1]. The columns of terms that are off may be absent.
-        class_count: K, the number of classes that the critic distinguishes.
+        class_counts: Training images of each of the K classes that the critic distinguishes.
         title: Title of the figure.
 
     Raises:
@@ -41,8 +42,9 @@ def adversarial_curves(curves: pd.DataFrame, class_count: int, title: str) -> Fi
     figure = new_figure(9.2, 8.0, title)
     images, latents, accuracy = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2.5, 1.5))
     images.axhline(np.log(2), **CHANCE, label="log 2: undecided")
-    latents.axhline(np.log(class_count), **CHANCE, label=f"log {class_count}: critic\nat chance")
-    accuracy.axhline(1 / class_count, **CHANCE, label="critic at chance")
+    shares = class_counts[class_counts > 0] / class_counts.sum()
+    latents.axhline(-(shares * np.log(shares)).sum(), **CHANCE, label="critic at chance")
+    accuracy.axhline(shares.max(), **CHANCE, label="critic at chance")
     _plot_curves(images, curves, image_game, "image game: real or generated?", "loss (nats)")
     _plot_curves(latents, curves, latent_game, "latent game: which class?", "loss (nats)")
     _plot_curves(accuracy, curves, accuracies, "accuracy of the adversaries", "accuracy")

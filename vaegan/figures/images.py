@@ -5,14 +5,17 @@ unit wide and high, so that rows and columns of several grids line up. ``title``
 whole figure.
 """
 
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaegan.figures.canvas import new_figure
+from vaegan.figures.canvas import DPI, new_figure
 
 CELL, TABLE_WIDTH, MIN_WIDTH = 0.6, 8.4, 7.0  # inches: largest cell, all cells, narrowest figure
 BORDER, GREY = 1, 0.6  # pixels of frame around each image in its cell, and their value
+FINEST = 300  # dots per inch, at most
 EDGE = 0.35  # cells between a table and the images that it was generated from
 
 
@@ -123,10 +126,14 @@ def style_variation(
 
 
 def _table_figure(columns: float, rows: float, images: np.ndarray, title: str) -> Figure:
-    """Creates a figure with room for a number of cells in the proportions of the images."""
+    """Creates a figure with room for a number of cells in the proportions of the images.
+
+    Large images get as many dots as they have pixels, as far as that is sensible.
+    """
     cell = min(CELL, TABLE_WIDTH / columns)
     height = rows * cell * _proportion(images) + 0.9
-    return new_figure(max(MIN_WIDTH, columns * cell + 0.6), height, title)
+    dpi = min(max(DPI, math.ceil((images.shape[-1] + 2 * BORDER) / cell)), FINEST)
+    return new_figure(max(MIN_WIDTH, columns * cell + 0.6), height, title, dpi)
 
 
 def _plot_table(axes: Axes, tiles: np.ndarray, columns: int = 0, edge: float = 0.0) -> None:

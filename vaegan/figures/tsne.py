@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from openTSNE import TSNE
 from sklearn.preprocessing import StandardScaler
 
-from vaegan.figures.canvas import COLOURS, MARKERS, new_figure
+from vaegan.figures.canvas import COLOURS, MARKERS, NAMED_CLASSES, class_labels, new_figure
 
+OTHERS = "#cccccc"  # colour of classes beyond those that are named
 CONSTANT = 1e-6  # relative deviation of a dimension that differs by rounding only
 
 
@@ -45,7 +46,7 @@ def embedding_figure(
 ) -> Figure:
     """Plots the embedding of the specified code beside that of the unspecified, a point per image.
 
-    Each class has a colour and a marker of its own, up to 100 classes.
+    Each of the first 20 classes has a colour and a marker of its own; the others are grey dots.
 
     Args:
         specified: (N, 2), N >= 1, in arbitrary units; None if all codes are the same, which the
@@ -60,6 +61,8 @@ def embedding_figure(
     """
     if not len(labels) or not set(np.unique(labels)) <= set(range(len(class_names))):
         raise ValueError(f"labels must lie in [0, {len(class_names)}), got {np.unique(labels)}")
+    names = class_labels(class_names[:NAMED_CLASSES])
+    rest = len(class_names) - len(names)
     spaces = {"specified code": specified, "unspecified code": unspecified}
     figure = new_figure(9.2, 4.8, title)
     panels = figure.subplots(1, 2)
@@ -71,7 +74,10 @@ def embedding_figure(
         elif points.shape != (len(labels), 2) or not np.isfinite(points).all():
             raise ValueError(f"{name} must be finite ({len(labels)}, 2), got {points.shape}")
         shown = labels[: len(points)]
-        for c, class_name in enumerate(class_names):
+        if rest:
+            x, y = points[shown >= len(names)].T
+            axes.scatter(x, y, s=5, c=OTHERS, linewidths=0, label=f"{rest} others")
+        for c, class_name in enumerate(names):
             x, y = points[shown == c].T
             marker = MARKERS[(c + c // 10) % 10]  # the same colours again, on other markers
             dots = axes.scatter(x, y, s=14, c=COLOURS[c % 10], marker=marker, linewidths=0)
@@ -79,6 +85,6 @@ def embedding_figure(
         axes.set(xlabel="t-SNE 1 (arbitrary units)", ylabel="t-SNE 2 (arbitrary units)", title=name)
         axes.set_aspect("equal", adjustable="datalim")
     classes = panels[0].get_legend_handles_labels()
-    ncols = 1 + len(class_names) // 21
-    figure.legend(*classes, loc="outside right center", ncols=ncols, markerscale=2, title="class")
+    heading = f"class ({len(names)} of {len(class_names)})" if rest else "class"
+    figure.legend(*classes, loc="outside right center", markerscale=2, title=heading)
     return figure

@@ -52,7 +52,7 @@ def encode_images(
     class_count: int,
     config: TransportFitConfig,
     seed: int,
-) -> tuple[EncodedImages, ChangedCodes]:
+) -> tuple[EncodedImages, ChangedCodes | None]:
     """Encodes a subset of the training images, and random changes of style of some of them.
 
     Args:
@@ -60,8 +60,12 @@ def encode_images(
         images: uint8 (N, C, H, W), on the encoder's device.
         labels: int64 (N,) on the same device; None to use clusters of the specified codes.
         class_count: Number of classes or clusters.
-        config: Numbers of images and changes.
+        config: Numbers of images and changes, and their kind; "auto" stands for strokes if the
+            images are grey, and for pictures if they are in colour.
         seed: Seed of the choices and of the clusters.
+
+    Returns:
+        Codes of the images, and of changed ones; None for the latter if there are no changes.
     """
     device = images.device
     choice = numpy_rng(seed, "transport-images")
@@ -74,31 +78,40 @@ def encode_images(
     specified, unspecified = (torch.empty(len(rows), dim, device=device) for dim in dims)
     for chunk in torch.arange(len(rows), device=device).split(ENCODE_BATCH):
         specified[chunk], unspecified[chunk] = encode_means(encoder, images[rows[chunk]])
-    rng = torch_rng(seed, "changes", 0, device)
-    size = config.changes, config.images_per_change
-    changed_rows = torch.randint(len(rows), size, generator=rng, device=device)
-    changed = torch.empty(*size, dims[1], device=device)
-    for codes, picked in zip(changed, changed_rows, strict=True):
-        codes.copy_(encode_means(encoder, images[rows[picked]], rng)[1])
+    changed = None
+    if config.style_changes != "none":
+        changed = _encode_changed(encoder, images, rows, config, seed)
     classes = cluster(specified, class_count, seed) if labels is None else labels[rows]
     encoded = EncodedImages(specified, unspecified, mean_style_std(encoder, images), classes)
-    return encoded, ChangedCodes(changed_rows, changed)
+    return encoded, changed
+
+
+def _encode_changed(
+    encoder: Encoder, images: Tensor, rows: Tensor, config: TransportFitConfig, seed: int
+) -> ChangedCodes:
+    """Encodes random changes of style of some of the images at ``rows``."""
+    kind = config.style_changes
+    if kind == "auto":
+        kind = "strokes" if images.shape[1] == 1 else "pictures"
+    rng = torch_rng(seed, "changes", 0, images.device)
+    size = config.changes, config.images_per_change
+    changed_rows = torch.randint(len(rows), size, generator=rng, device=images.device)
+    changed = torch.empty(*size, encoder.config.unspecified.dim, device=images.device)
+    for codes, picked in zip(changed, changed_rows, strict=True):
+        varied = vary_style(to_unit_range(images[rows[picked]]), rng, kind, config.mirror)
+        codes.copy_(_means(encoder, varied)[1])
+    return ChangedCodes(changed_rows, changed)
+
+
+def encode_means(encoder: Encoder, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Encodes uint8 images (B, C, H, W) as the means of both codes, by an encoder in eval mode."""
+    return _means(encoder, to_unit_range(images))
 
 
 @torch.no_grad()
-def encode_means(
-    encoder: Encoder, images: Tensor, change: torch.Generator | None = None
-) -> tuple[Tensor, Tensor]:
-    """Encodes uint8 images as the means of both codes.
-
-    Args:
-        encoder: In eval mode.
-        images: uint8 (B, C, H, W).
-        change: If given, the images first get one random change of style from this generator.
-    """
-    unit = to_unit_range(images)
-    unit = unit if change is None else vary_style(unit, change)
-    codes = encoder(unit.contiguous(memory_format=torch.channels_last))
+def _means(encoder: Encoder, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The means of both codes of images float32 (B, C, H, W) in [0, 1]."""
+    codes = encoder(images.contiguous(memory_format=torch.channels_last))
     return codes.specified.mean, codes.unspecified.mean
 
 

@@ -210,3 +210,17 @@ def test_swaps_are_read_back_by_kind_and_class(tmp_path, monkeypatch):
     SWAPS.unlink()
     with pytest.raises(ArtifactError, match="missing"):
         read_swaps(["a", "b"])
+
+
+def test_of_many_classes_only_the_pairs_that_occur_are_written(workspace):
+    names = [f"c{c}" for c in range(1000)]
+    matrices = {kind: np.zeros((1000, 1000), np.int64) for kind in ("mean", "prior")}
+    matrices["mean"][3, 4], matrices["mean"][999, 0], matrices["prior"][5, 5] = 7, 1, 2
+    write_swaps(matrices, names)
+    assert SWAPS.read_text().splitlines()[1:] == [
+        "mean,c3,c4,7",
+        "mean,c999,c0,1",
+        "prior,c5,c5,2",
+    ]
+    read = read_swaps(names)
+    assert all(np.array_equal(read[kind], matrix) for kind, matrix in matrices.items())

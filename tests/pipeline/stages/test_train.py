@@ -2,17 +2,20 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
 import pytest
+import torch
 from mlflow import MlflowClient
 
 from pipeline import run
 from pipeline.artifacts.paths import CURVES, MODEL
 from pipeline.params import Params
-from pipeline.stages.train import sample_grid
+from pipeline.stages.train import resolved, sample_grid, sample_images
 from pipeline.tracking import store
+from vaegan.data import LabelledImages
 from vaegan.model.vae import weights_digest
 
 
@@ -67,3 +70,36 @@ def test_other_parameters_do_not_resume_from_the_checkpoint(small, monkeypatch, 
     interrupted(monkeypatch, small, 12, KeyboardInterrupt())
     run.execute("train", replace(small, train=replace(small.train, lr=1e-4)))
     assert "resuming" not in capsys.readouterr().out
+
+
+def test_a_sample_grid_has_twenty_classes_at_most_and_fewer_large_images():
+    def shown(class_count: int, size: int) -> int:
+        labels = np.arange(2 * class_count, dtype=np.int64) % class_count
+        images = np.zeros((len(labels), 3, size, size), np.uint8)
+        data = SimpleNamespace(train=LabelledImages(images, labels, class_count))
+        return len(sample_images(data, torch.device("cpu")))
+
+    assert [shown(count, 28) for count in (2, 10, 100)] == [2, 10, 20]
+    assert shown(100, 64) == 20
+    assert shown(100, 128) == 10
+
+
+def test_a_sample_grid_is_in_colour_with_the_sources_on_its_edges():
+    images = torch.rand(3, 3, 8, 9)
+    model = SimpleNamespace(eval=lambda: None, train=lambda: None, swap=lambda a, b: (a + b) / 2)
+    grid = sample_grid(model, images)
+    assert grid.shape == (32, 36, 3)
+    pixels = (images.numpy() * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
+    assert np.array_equal(grid[:8, 9:18], pixels[0])
+    assert np.array_equal(grid[16:24, :9], pixels[1])
+
+
+def test_changes_of_style_are_those_of_the_prepared_images_unless_they_are_named(small):
+    def used(changes: str, kind: str) -> str:
+        transport = replace(small.train.transport, style_changes=changes)
+        return resolved(replace(small.train, transport=transport), kind).transport.style_changes
+
+    assert used("auto", "strokes") == "strokes"
+    assert used("auto", "pictures") == "pictures"
+    assert used("none", "pictures") == "none"
+    assert used("strokes", "pictures") == "strokes"

@@ -132,3 +132,22 @@ def test_only_so_many_dimensions_are_swept_as_a_figure_holds(monkeypatch, inputs
     )
     assert sweeps.shape[0] == 32
     assert title.endswith("The first 32 of 40 dimensions")
+
+
+def test_only_so_many_classes_are_swapped_as_a_figure_holds(monkeypatch, inputs):
+    inputs.data = LabelledImages(inputs.data.images, np.arange(COUNT, dtype=np.int64), COUNT)
+    identities, styles, generated, title = handed(
+        monkeypatch, "swap_grid", visualize.plot_swaps, inputs
+    )
+    assert positions_of(identities, inputs) == list(range(20))
+    assert generated.shape[:2] == (len(styles), 20)
+    assert title.endswith("The first 20 of 40 classes")
+
+
+def test_known_factors_are_rows_of_the_figure_of_metrics(monkeypatch):
+    rows: list[tuple] = []
+    monkeypatch.setattr(visualize, "metric_table", lambda given, title: rows.extend(given))
+    metrics = {f"factor/pose/{what}": 0.5 for what in ("unspecified_accuracy", "chance")}
+    words = {"dataset": "bars", "split": "test", "verdict": "sound"}
+    visualize.plot_metrics(metrics | words)
+    assert rows == [("known style", "pose read from z; chance 0.500", 0.5, None)]

@@ -14,6 +14,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from pipeline.artifacts.classifiers import factor_words
 from pipeline.artifacts.files import sha256, write_json
 from pipeline.artifacts.paths import METRICS, MODEL, PREPARED, repository
 from pipeline.journal import EVENTS, FOLDER, Journal, read_events
@@ -81,6 +82,15 @@ def test_the_run_of_a_training_has_everything_in_its_journal(told):
     assert registry.load().predict(np.zeros((1, 1, 16, 16), np.float32)).shape == (1, 1, 16, 16)
 
 
+def write_results(**further: float) -> None:
+    """Writes results of the model in ``models/``."""
+    results = {
+        "verdict": "sound", "dataset": "bars", "split": "test", "protocol": "p", "gates": "passed",
+        "champion_by": "leakage/mean", "leakage/mean": 0.2, "model/digest": weights_digest(MODEL),
+    }  # fmt: skip
+    write_json(METRICS, results | further)
+
+
 def write_history(told) -> list[Path]:
     """A training that was killed and resumed, then two stages of its model: their journals."""
     journal = told.begin(**{"train.lr": 0.1})
@@ -94,11 +104,7 @@ def write_history(told) -> list[Path]:
     told.finish(resumed, models="digest")
     encode = told.begin("encode", **{"encode.batch_size": 7})
     told.finish(encode, codes="digest")
-    results = {
-        "verdict": "sound", "dataset": "bars", "split": "test", "protocol": "p", "gates": "passed",
-        "champion_by": "leakage/mean", "leakage/mean": 0.2, "model/digest": weights_digest(MODEL),
-    }  # fmt: skip
-    write_json(METRICS, results)
+    write_results()
     evaluate = told.begin("evaluate", **{"evaluate.seed": 0})
     told.finish(evaluate, **{"reports/metrics.json": "digest"})
     return [journal.folder, encode.folder, evaluate.folder]
@@ -299,6 +305,15 @@ def test_non_numeric_results_become_tags(told):
     assert run.data.tags["verdict"] == "sound"
     assert run.data.metrics["leakage/mean"] == 0.2
     assert champion.champion_of("bars").version
+
+
+def test_metrics_of_known_factors_are_logged_whatever_the_factors_are_called(told):
+    told.train()
+    words = factor_words(["light (lux)", "écriture", ".."]).values()
+    expected = {f"factor/{word}/chance": 0.5 for word in words}
+    write_results(**expected)
+    run = mlflow.get_run(told.stage("evaluate"))
+    assert {key: run.data.metrics[key] for key in expected} == expected
 
 
 def test_a_parameter_changed_later_is_kept_in_a_tag(told):

@@ -17,6 +17,8 @@ from vaegan.evaluation.metrics import (
     OVERVIEW_KEYS,
     Metric,
     Shown,
+    described_keys,
+    expected_keys,
     find_metric,
     headlines_first,
 )
@@ -45,15 +47,14 @@ def test_a_key_is_described_by_its_own_row_before_its_family():
 def test_headlines_have_a_column_and_what_chooses_a_champion_a_direction():
     for metric in METRICS:
         assert bool(metric.column) == (metric.shown <= Shown.HEADLINE), metric.key
-        assert "<" not in metric.key or metric.shown == Shown.FILE, metric.key
     assert all(metric.better for metric in CHAMPION_METRICS)
     assert set(OVERVIEW_KEYS) <= {metric.key for metric in HEADLINES}
 
 
 def test_titles_point_in_the_better_direction():
-    assert Metric("a/b", "g", "w", "lower", column="MSE").title == "MSE ↓"
-    assert Metric("a/b", "g", "w", "higher", column="SSIM").title == "SSIM ↑"
-    assert Metric("a/b", "g", "w", column="KL").title == "KL"
+    assert Metric("a/b", "g", "w", "lower", column="MSE").title() == "MSE ↓"
+    assert Metric("a/b", "g", "w", "higher", column="SSIM").title() == "SSIM ↑"
+    assert Metric("a/b", "g", "w", column="KL").title() == "KL"
 
 
 def test_headlines_come_first_in_the_order_of_the_table_and_the_rest_as_it_was():
@@ -63,7 +64,8 @@ def test_headlines_come_first_in_the_order_of_the_table_and_the_rest_as_it_was()
 
 
 def test_readers_take_their_metrics_from_the_table():
-    assert list(COLUMNS) == [metric.key for metric in HEADLINES]
+    always = set(expected_keys(strokes=True))
+    assert list(COLUMNS) == [metric.key for metric in HEADLINES if metric.key in always]
     assert COLUMNS["reconstruction/mse"] == "MSE ↓"
     assert {metric.key: metric.better == "lower" for metric in CHAMPION_METRICS} == CHOOSABLE
 
@@ -90,8 +92,45 @@ def test_no_other_file_lists_keys_of_metrics(folder):
 
 def test_a_metric_with_an_oracle_is_shown_beside_its_value():
     slant = next(metric for metric in METRICS if metric.key == "swap/style_kept_slant")
-    assert slant.words_with_oracle({slant.oracle: 0.9642}) == f"{slant.words}; oracle 0.964"
-    assert slant.words_with_oracle({}) == slant.words
-    # Each oracle that a row names is a metric that is written.
-    assert all(find_metric(metric.oracle) for metric in METRICS if metric.oracle)
-    assert sum(bool(metric.oracle) for metric in METRICS) == 3
+    _, oracle = slant.beside
+    assert slant.words_of(slant.key, {oracle: 0.9642}) == f"{slant.words}; oracle 0.964"
+    assert slant.words_of(slant.key, {}) == slant.words
+    # Each metric that a row names is one that is written.
+    assert all(find_metric(metric.beside[1]) for metric in METRICS if metric.beside[1])
+
+
+FACTORS = {
+    f"factor/{name}/{what}": value
+    for name, value in (("pose", 0.5), ("a/b", 0.25))
+    for what in ("unspecified_accuracy", "specified_accuracy", "swap_accuracy", "chance")
+}
+
+
+def test_a_known_factor_has_rows_that_name_it():
+    rows = described_keys(HEADLINES, FACTORS)
+    assert [key for key, _ in rows[:2]] == [
+        "factor/pose/unspecified_accuracy",
+        "factor/a/b/unspecified_accuracy",
+    ]
+    assert len(rows) == 6
+    key, row = rows[0]
+    assert row.words_of(key, FACTORS) == "pose read from z; chance 0.500"
+    assert row.title(key) == "pose in z ↑"
+    assert rows[1][1].words_of(rows[1][0], FACTORS) == "a/b read from z; chance 0.250"
+    for factor in FACTORS:
+        assert find_metric(factor).group == "known style"
+        assert find_metric(f"interval/{factor}_low").key == "interval/<metric>_low"
+    assert list(headlines_first({"z/z": 0.0} | FACTORS))[-3:] == [
+        "z/z",
+        "factor/pose/chance",
+        "factor/a/b/chance",
+    ]
+
+
+def test_only_what_applies_to_the_images_is_expected():
+    of_strokes, of_pictures = expected_keys(strokes=True), expected_keys(strokes=False)
+    without = set(of_strokes) - set(of_pictures)
+    assert "swap/style_kept_slant" in without
+    assert all("style" in key for key in without)
+    assert "swap/style_source_rate" in of_pictures
+    assert not any(key.startswith(("factor/", "unseen/")) for key in of_strokes)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vaegan.evaluation.style import (
+    applies,
     class_means,
     measure,
     readable_style,
@@ -133,3 +134,37 @@ def test_the_oracle_keeps_less_where_classes_vary_differently():
 def test_the_oracle_keeps_less_where_rendering_adds_noise():
     # corr = 1 / sqrt(1 + noise^2).
     assert swapped_between_two_classes(1.0, 0.75) == pytest.approx(0.8, abs=0.02)
+
+
+def test_the_measures_are_of_grey_strokes_only():
+    assert applies("strokes", 1)
+    assert not applies("strokes", 3)
+    assert not applies("pictures", 1)
+
+
+def test_a_class_of_which_no_training_code_is_known_says_nothing_about_style():
+    """Its mean is not known, so its measures cannot be class-centred."""
+    rng = np.random.default_rng(0)
+    labels, style = np.arange(400) % 2, rng.standard_normal((400, 1))
+    codes = style.astype(np.float32)
+    train = codes[:200], style[:200] + 5 * labels[:200, None], labels[:200]
+    rare = np.full(1, 2)
+    with_rare = (
+        np.vstack([codes[200:], [[0.0]]]).astype(np.float32),
+        np.vstack([style[200:] + 5 * labels[200:, None], [[1000.0]]]),
+        np.concatenate([labels[200:], rare]),
+    )
+    score = readable_style(*train, *with_rare, 3, np.random.default_rng(0))
+    assert score[0] > 0.95
+    only = tuple(array[-1:] for array in with_rare)
+    assert np.isnan(readable_style(*train, *only, 3, np.random.default_rng(0))).all()
+
+
+def test_pairs_of_many_classes_are_counted_without_looking_at_each():
+    """A million pairs, of which two have images enough."""
+    labels = np.array([0] * 40 + [999] * 40)
+    shown = labels[::-1].copy()
+    values = np.random.default_rng(0).standard_normal((80, 1))
+    _, cells = style_kept(values, values, labels, shown, 1000)
+    found = np.argwhere(~np.isnan(cells[..., 0])).tolist()
+    assert found == [[0, 999], [999, 0]]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.params import load_params
-from vaegan.evaluation.metrics import SINGLE_KEYS
+from vaegan.evaluation.metrics import expected_keys
 from vaegan.evaluation.verdict import (
     GATES,
     describe_gates,
@@ -199,5 +199,30 @@ def test_a_gate_whose_metric_is_not_measured_is_missed():
 
 
 def test_gates_ask_for_metrics_of_the_table_and_for_every_bound_of_the_parameters():
-    assert set(required_bounds(BOUNDS)) <= set(SINGLE_KEYS)
+    assert set(required_bounds(BOUNDS)) <= set(expected_keys(strokes=True))
+    assert set(required_bounds(BOUNDS, strokes=False)) <= set(expected_keys(strokes=False))
     assert {gate.bound for gate in GATES.values()} == set(vars(BOUNDS))
+
+
+def test_the_gate_of_style_is_not_applied_to_pictures_and_this_is_said():
+    metrics = {key: value for key, value in GOOD.items() if "style_kept" not in key}
+    word, _ = verdict(metrics, 0.5)
+    assert word == "sound"
+    stated = gate_statements(metrics, word, BOUNDS, strokes=False)
+    assert stated.pop("gate/style") == "not applied"
+    assert set(stated.values()) == {"passed"}
+    assert gates_passed(metrics, word, required_bounds(BOUNDS, strokes=False)) == "passed"
+    assert describe_gates(metrics, BOUNDS, strokes=False).endswith(
+        "style kept not applied (measured of strokes only, and the images are pictures)"
+    )
+    untrusted = gate_statements(metrics, "untrusted", BOUNDS, strokes=False)
+    assert set(untrusted.values()) == {"untrusted"}
+
+
+def test_style_that_is_not_measured_is_not_said_to_be_lost():
+    metrics = {key: value for key, value in GOOD.items() if "style_kept" not in key}
+    metrics |= {"swap/identity_accuracy": 0.1, "specified/probe_accuracy": 0.1}
+    word, sentence = verdict(metrics, 0.5)
+    assert word == "degenerate"
+    assert "no style is kept" not in sentence
+    assert "identity ignored, the specified code does not tell the class" in sentence

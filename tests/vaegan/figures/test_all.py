@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -23,7 +24,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "swap_grid": lambda: swap_grid(noise(4), noise(3), noise(3, 4), "title"),
     "style_variation": lambda: style_variation(**style_parts(), title="title"),
     "embedding_figure": lambda: embedding_figure(*points(), ["a", "b", "c"], "title"),
-    "adversarial_curves": lambda: adversarial_curves(curves(), 10, "title"),
+    "adversarial_curves": lambda: adversarial_curves(curves(), np.full(10, 6), "title"),
     "reconstruction_curves": lambda: reconstruction_curves(curves(), "title"),
 }
 

@@ -19,7 +19,7 @@ def legend_names(axes: Axes) -> list[str]:
 
 
 def seven_class_curves(table: pd.DataFrame, title: str) -> Figure:
-    return adversarial_curves(table, 7, title)
+    return adversarial_curves(table, np.full(7, 10), title)
 
 
 def lines(axes: Axes) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -38,7 +38,7 @@ def assert_lines(axes: Axes, table: pd.DataFrame, names: dict[str, str]) -> None
 
 def test_adversarial_curves_show_both_games_and_the_accuracies() -> None:
     table = curves()
-    images, latents, accuracy = adversarial_curves(table, 7, "").axes
+    images, latents, accuracy = adversarial_curves(table, np.full(7, 10), "").axes
     undecided = "log 2: undecided"
     assert set(lines(images)) == {
         undecided,
@@ -57,8 +57,8 @@ def test_adversarial_curves_show_both_games_and_the_accuracies() -> None:
     accuracies = {"discriminator": "discriminator_accuracy", "critic": "critic_accuracy"}
     assert_lines(accuracy, table, accuracies)
     assert list(lines(images)[undecided][1]) == [np.log(2)] * 2
-    assert list(lines(latents)["log 7: critic at chance"][1]) == [np.log(7)] * 2
-    assert list(lines(accuracy)["critic at chance"][1]) == [1 / 7] * 2
+    np.testing.assert_allclose(lines(latents)["critic at chance"][1], np.log(7))
+    np.testing.assert_allclose(lines(accuracy)["critic at chance"][1], 1 / 7)
     (level,) = (x for x in images.get_lines() if x.get_label() == undecided)
     assert level.get_linestyle() == "--"
     assert "nats" in images.get_ylabel()
@@ -130,3 +130,10 @@ def test_curves_without_a_report_are_rejected() -> None:
     for plot in (seven_class_curves, reconstruction_curves):
         with pytest.raises(ValueError, match="0 rows"):
             plot(curves(0), "")
+
+
+def test_chance_of_the_critic_is_that_of_the_majority_class() -> None:
+    _, latents, accuracy = adversarial_curves(curves(), np.array([90, 0, 10]), "").axes
+    entropy = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1))
+    np.testing.assert_allclose(lines(latents)["critic at chance"][1], entropy)
+    np.testing.assert_allclose(lines(accuracy)["critic at chance"][1], 0.9)

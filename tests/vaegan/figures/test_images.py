@@ -1,5 +1,8 @@
 """What the grids show, read back from their axes in the cells where it must stand."""
 
+import io
+
+import matplotlib.image as mpimg
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -168,3 +171,19 @@ def test_swap_grid_rejects_invalid_input(
 def test_style_variation_rejects_invalid_input(part: str, value: np.ndarray) -> None:
     with pytest.raises(ValueError, match=part):
         style_variation(**(style_parts() | {part: value}), title="")
+
+
+@pytest.mark.parametrize(("size", "finest"), [(8, 100), (28, 100), (64, 170), (128, 300)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_large_images_get_a_dot_per_pixel_and_small_ones_the_usual_number(
+    size: int, finest: int, channels: int
+) -> None:
+    """20 identities, so that a cell is 0.39 inches wide."""
+    images = np.zeros((20, channels, size, size), np.float32)
+    figure = swap_grid(images, images[:2], np.stack([images, images]), "")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")  # as the stage does
+    buffer.seek(0)
+    _, width = mpimg.imread(buffer).shape[:2]
+    assert 100 * 9 <= width <= finest * 9
+    assert width >= 21 * min(size + 2, 118)

@@ -55,3 +55,28 @@ def test_a_class_that_no_swap_was_asked_for_has_a_row_that_says_so():
 def test_a_title_of_more_lines_makes_a_table_higher():
     one, three = metric_table(ROWS, "title"), metric_table(ROWS, "title\nand\nmore")
     assert three.get_figheight() == pytest.approx(one.get_figheight() + 0.4)
+
+
+@pytest.mark.parametrize("count", [21, 1000])
+def test_matrices_of_many_classes_are_plotted_whole_without_names_and_this_is_said(count):
+    matrix = np.eye(count, dtype=int) * 3
+    names = [f"class {c}" for c in range(count)]
+    figure = confusion_matrices({"prior": matrix}, names, "title")
+    (axes,) = figure.axes
+    assert axes.images[0].get_array().shape == (count, count)
+    assert not axes.texts
+    assert "class 0" not in [text.get_text() for text in axes.get_xticklabels()]
+    assert figure.get_suptitle() == (f"title\n{count} classes: only 20 or fewer are named")
+
+
+def test_long_names_of_classes_are_shortened_and_turned():
+    names = ["a very long name of a class", "b"] * 10
+    (axes,) = confusion_matrices({"prior": np.eye(20, dtype=int)}, names, "").axes
+    first, second = axes.get_xticklabels()[:2]
+    assert first.get_text() == "a very l…a class"
+    assert second.get_text() == "b"
+    assert first.get_rotation() == 90
+    (few,) = confusion_matrices({"prior": np.eye(2, dtype=int)}, ["cat", "dog"], "").axes
+    assert few.get_xticklabels()[0].get_rotation() == 0
+    assert len(few.texts) == 2
+    assert not axes.texts  # no room for numbers

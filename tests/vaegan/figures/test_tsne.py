@@ -129,3 +129,16 @@ def test_a_panel_without_an_embedding_says_why():
         "all images have the same code:\nthere is nothing to embed"
     ]
     assert embedding_figure(None, None, labels, ["a", "b", "c"], "").legends
+
+
+def test_of_many_classes_the_first_are_named_and_the_others_are_grey() -> None:
+    labels = np.arange(300) % 100
+    space = np.random.default_rng(0).normal(size=(300, 2))
+    names = [f"c{c}" for c in range(100)]
+    figure = embedding_figure(space, space, labels, names, "")
+    (legend,) = figure.legends
+    assert legend.get_title().get_text() == "class (20 of 100)"
+    assert [text.get_text() for text in legend.get_texts()] == ["80 others", *names[:20]]
+    plotted = {c.get_label(): np.asarray(c.get_offsets()) for c in figure.axes[0].collections}
+    np.testing.assert_array_equal(plotted["80 others"], space[labels >= 20])
+    assert sum(map(len, plotted.values())) == 300

@@ -191,7 +191,7 @@ def test_the_class_transport_is_fitted_at_the_end_and_undone_before_an_image_is_
         steps=100,
         report_every=100,
         lr=3e-3,
-        transport=TransportFitConfig(1000, 200, 64, 5e-3, 0.1, 4, 16),
+        transport=TransportFitConfig(1000, 200, 64, 5e-3, 0.1, 4, 16, "strokes", False),
     )
     trainer = Trainer(structure, config, bars)
     list(trainer.run())

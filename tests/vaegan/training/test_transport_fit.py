@@ -21,6 +21,8 @@ def training(**changes) -> TransportFitConfig:
         "alignment": 0.0,
         "changes": 8,
         "images_per_change": 16,
+        "style_changes": "strokes",
+        "mirror": False,
     }
     return TransportFitConfig(**(values | changes))
 
