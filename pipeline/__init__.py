@@ -26,6 +26,7 @@ DEFAULTS = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MPLBACKEND": "Agg",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "PYTORCH_ENABLE_MPS_FALLBACK": "1",  # what Apple's GPU lacks is computed on the CPU
 }
 for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)

@@ -189,16 +189,14 @@ def missing_images(params: Params) -> list[str]:
 
 def unavailable_devices(params: Params) -> list[str]:
     """One line per section whose device this machine lacks."""
-    wanted = [key for key, value in flat(params).items()
-              if key.endswith(".device") and value == "cuda"]  # fmt: skip
+    wanted = {key: value for key, value in flat(params).items()
+              if key.endswith(".device") and value not in ("auto", "cpu")}  # fmt: skip
     if not wanted:
         return []
-    import torch  # takes seconds, and no other check needs it
+    from vaegan.devices import available  # torch takes seconds, and no other check needs it
 
-    if torch.cuda.is_available():
-        return []
-    return [f"{key}: got 'cuda', expected 'auto' or 'cpu': torch finds no CUDA device here"
-            for key in wanted]  # fmt: skip
+    return [f"{key}: got {name!r}, expected 'auto' or 'cpu': torch finds no such device here"
+            for key, name in wanted.items() if not available(name)]  # fmt: skip
 
 
 def _merged(faults: list[Any], content: Any) -> list[Any]:

@@ -67,6 +67,7 @@ def training_config() -> TrainingConfig:
         seed=0,
         steps=8,
         pairs=16,
+        adversarial_share=1.0,
         lr=1e-3,
         discriminator_lr=1e-3,
         critic_lr=1e-3,
@@ -93,6 +94,7 @@ def training_config() -> TrainingConfig:
         ),
         transport=TransportFitConfig(
             images=1000,
+            images_per_class=2,
             steps=20,
             batch=64,
             lr=5e-3,

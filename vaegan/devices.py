@@ -1,38 +1,89 @@
 """Device, precision, threads, determinism and memory layout of torch computations."""
 
 import ctypes
+import logging
 import sys
+from functools import cache
 from typing import TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
 from torch import nn
+from torch.nn import functional as F
 
 Module = TypeVar("Module", bound=nn.Module)
+
+log = logging.getLogger(__name__)
 
 MALLOPT_TRIM_THRESHOLD, MALLOPT_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def resolve_device(name: str) -> torch.device:
-    """Returns the device of a name; ``"auto"`` is CUDA if a device is usable, else the CPU.
+    """Returns the device of a name.
+
+    ``"auto"`` is CUDA if a device is usable; else Apple's GPU (``"mps"``), if a trial there gives
+    what the CPU gives; else the CPU.
 
     Raises:
-        ValueError: the name is ``"cuda"`` and no CUDA device is usable.
+        ValueError: the name is ``"cuda"`` or ``"mps"`` and torch finds no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, but torch finds no CUDA device; take auto or cpu")
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if apple_gpu_works() else "cpu")
+    if name != "cpu" and not available(name):
+        raise ValueError(f"device is {name}, but torch finds no such device; take auto or cpu")
     return torch.device(name)
+
+
+def available(name: str) -> bool:
+    """Returns whether torch finds a device of the kind ``"cuda"`` or ``"mps"``."""
+    return torch.cuda.is_available() if name == "cuda" else torch.backends.mps.is_available()
+
+
+@cache
+def apple_gpu_works() -> bool:
+    """Returns whether Apple's GPU is there and computes a small training step as the CPU does."""
+    if not torch.backends.mps.is_available():
+        return False
+    try:
+        found, expected = _trial(torch.device("mps")), _trial(torch.device("cpu"))
+    # An operation that is missing there raises one of several errors, which depends on torch.
+    except Exception as error:
+        log.warning("Apple's GPU is not used: %s", error)
+        return False
+    return torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def _trial(device: torch.device) -> torch.Tensor:
+    """Runs a training step's kinds of operations; returns a weight after an optimizer step."""
+    rng = torch.Generator(device).manual_seed(0)
+    noise = torch.randn(8, 1, 5, 5, generator=rng, device=device)  # another one on each device
+    weight = torch.linspace(-1, 1, 8 * 25).view(8, 1, 5, 5).to(device) + 0 * noise
+    weight = weight.requires_grad_()
+    images = torch.linspace(0, 1, 4 * 144).view(4, 1, 12, 12).to(device).sin()
+    maps = F.conv2d(images.contiguous(memory_format=torch.channels_last), weight, None, 2, 2)
+    maps = F.batch_norm(maps, None, None, training=True).relu()
+    codes = F.batch_norm(maps.flatten(1), None, None, training=True)
+    order = torch.argsort(images.flatten(1)[:, 5], stable=True)
+    distances = torch.cdist(codes, codes[order]).square()
+    loss = F.softplus(maps).mean() + (1 / (1 + distances)).mean()
+    optimizer = torch.optim.Adam([weight], lr=0.1, fused=True)
+    loss.backward()
+    optimizer.step()
+    return weight.detach().cpu()
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
     """Returns ``"float32"`` or ``"bfloat16"``; ``"auto"`` is bfloat16 if the hardware supports it.
 
-    A CPU without bfloat16 instructions emulates it, several times slower than float32.
+    A CPU without bfloat16 instructions emulates it, several times slower than float32. On Apple's
+    GPU it is float32.
     """
     if name != "auto":
         return name
+    if device.type == "mps":
+        return "float32"
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported()
     else:

@@ -12,6 +12,6 @@ class EncodeConfig:
     batch_size: Count
     """Images per pass."""
     device: Device
-    """Device to encode on; auto: CUDA if available, else the CPU."""
+    """Device to encode on; auto: CUDA, else Apple's GPU if it works, else the CPU."""
     threads: Threads
     """CPU threads."""

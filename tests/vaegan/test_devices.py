@@ -5,19 +5,50 @@ from pathlib import Path
 import pytest
 import torch
 
+from vaegan import devices
 from vaegan.devices import configure_torch, resolve_device, resolve_precision
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_auto_selects_cuda_only_if_available(monkeypatch):
+@pytest.fixture
+def no_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    devices.apple_gpu_works.cache_clear()
+    yield
+    devices.apple_gpu_works.cache_clear()
+
+
+def test_auto_selects_cuda_only_if_available(no_gpu, monkeypatch):
     assert resolve_device("auto").type == "cpu"
-    with pytest.raises(ValueError, match="no CUDA device"):
-        resolve_device("cuda")
+    for name in ("cuda", "mps"):
+        with pytest.raises(ValueError, match=f"device is {name}, but torch finds no such device"):
+            resolve_device(name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto").type == "cuda"
     assert resolve_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize(("difference", "selected"), [(0.0, "mps"), (0.1, "cpu")])
+def test_auto_takes_apples_gpu_only_if_its_trial_agrees_with_the_cpu(
+    no_gpu, monkeypatch, difference, selected
+):
+    real = devices._trial(torch.device("cpu"))
+    assert real.isfinite().all()
+    assert real.std() > 0
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(
+        devices, "_trial", lambda device: real + difference * (device.type == "mps")
+    )
+    assert resolve_device("auto").type == selected
+    assert resolve_precision("auto", torch.device("mps")) == "float32"
+
+
+def test_auto_takes_the_cpu_where_apples_gpu_fails_its_trial(no_gpu, monkeypatch, caplog):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_device("auto").type == "cpu"  # the trial itself, which cannot run here
+    assert "Apple's GPU is not used" in caplog.text
 
 
 @pytest.mark.parametrize(

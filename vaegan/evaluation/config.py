@@ -17,7 +17,7 @@ class ClassifierConfig:
     steps: Count
     """Batches of 128 images."""
     device: Device
-    """Device to train it on; auto: CUDA if available, else the CPU."""
+    """Device to train it on; auto: CUDA, else Apple's GPU if it works, else the CPU."""
     threads: Threads
     """CPU threads."""
 
@@ -57,6 +57,6 @@ class EvaluationConfig:
     champion_by: Literal["leakage/mean", "swap/identity_accuracy", "reconstruction/mse"]
     """Metric in which a new champion must be better than the champion before it."""
     device: Device
-    """Device to generate and classify images on; auto: CUDA if available, else the CPU."""
+    """Device of generated images; auto: CUDA, else Apple's GPU if it works, else the CPU."""
     threads: Threads
     """CPU threads."""

@@ -25,7 +25,7 @@ def mean_squared_error(generated: Tensor, images: Tensor) -> float:
     """
     if generated.shape != images.shape:
         raise ValueError(f"shapes differ: {tuple(generated.shape)} and {tuple(images.shape)}")
-    return float((generated - images).square().double().mean())
+    return float((generated - images).square().cpu().double().mean())
 
 
 def peak_signal_to_noise(mse: float) -> float:
@@ -67,5 +67,5 @@ def structural_similarity(generated: Tensor, images: Tensor, batch_size: int = 1
         covariance = blur(x * y) - mean_x * mean_y
         similarity = (2 * mean_x * mean_y + K1**2) * (2 * covariance + K2**2)
         similarity = similarity / ((mean_x**2 + mean_y**2 + K1**2) * (var_x + var_y + K2**2))
-        total += float(similarity.mean(dim=(1, 2, 3)).double().sum())
+        total += float(similarity.mean(dim=(1, 2, 3)).cpu().double().sum())
     return total / len(images)

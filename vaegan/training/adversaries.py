@@ -11,8 +11,8 @@ FEATURES = 128  # units of the discriminator's last hidden layer
 class Discriminator(nn.Module):
     """Computes the logit that an image (B, C, H, W) is real and shows a given identity, (B,).
 
-    Convolutions of the encoder's sizes, filter size 5 and stride 2, then a projection of the identity: logit =
-    v . h(x) + e . h(x). In Miyato & Koyama (2018, arXiv 1802.05637), e is learned per class.
+    Convolutions of the encoder's sizes, then a projection of the identity: logit = v . h(x) +
+    e . h(x). In Miyato & Koyama (2018, arXiv 1802.05637), e is learned per class.
     There is no batch normalisation: a batch holds real or generated images of many identities,
     and its statistics would carry information from one image to another.
 

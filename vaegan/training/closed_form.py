@@ -22,17 +22,18 @@ def match_moments(
         labels: int64 (N,) in [0, K).
         variance: Diagonal of V, (Z,).
     """
+    codes, labels, variance = codes.cpu(), labels.cpu(), variance.cpu()  # not every GPU has float64
     for label in range(len(shifts)):
         members = codes[labels == label].double()
         if len(members) <= codes.shape[1]:
             continue
         covariance = torch.atleast_2d(torch.cov(members.T))  # of one dimension it is a number
-        covariance = covariance + 1e-5 * torch.eye(codes.shape[1], device=codes.device)
+        covariance = covariance + 1e-5 * torch.eye(codes.shape[1])
         root = _square_root(covariance)
         inverse = torch.linalg.inv(root)
         matrix = inverse @ _square_root(root @ torch.diag(variance.double()) @ root) @ inverse
-        matrices[label] = matrix.to(matrices.dtype)
-        shifts[label] = members.mean(dim=0).to(shifts.dtype)
+        matrices[label] = matrix.to(matrices)
+        shifts[label] = members.mean(dim=0).to(shifts)
 
 
 @torch.no_grad()
@@ -47,14 +48,15 @@ def regress(matrices: Tensor, specified: Tensor, style: Tensor, labels: Tensor) 
         style: z, float32 (N, Z).
         labels: int64 (N,) in [0, K).
     """
+    specified, style, labels = specified.cpu(), style.cpu(), labels.cpu()
     for label in range(len(matrices)):
         members = labels == label
         s, z = specified[members].double(), style[members].double()
         if len(z) <= 10 * z.shape[1]:
             continue
         s, z = s - s.mean(dim=0), z - z.mean(dim=0)
-        ridge = RIDGE * len(z) * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-        matrices[label] = torch.linalg.solve(z.T @ z + ridge, z.T @ s).T.to(matrices.dtype)
+        ridge = RIDGE * len(z) * torch.eye(z.shape[1], dtype=z.dtype)
+        matrices[label] = torch.linalg.solve(z.T @ z + ridge, z.T @ s).T.to(matrices)
 
 
 def _square_root(matrix: Tensor) -> Tensor:

@@ -49,6 +49,8 @@ class TransportFitConfig:
 
     images: Annotated[int, Ge(100)]
     """Training images, at most, whose codes it is fitted to; a stratified choice."""
+    images_per_class: Annotated[int, Ge(2)]
+    """Training images per class, on average, below which the model gets no transport."""
     steps: Count
     """Updates."""
     batch: Annotated[int, Interval(ge=2, le=1_000_000)]
@@ -102,7 +104,7 @@ class TrainingConfig:
     report_every: Count
     """Steps between reports; each has a point of the curves, a sample grid and a checkpoint."""
     device: Device
-    """Device to train on; auto: CUDA if available, else the CPU."""
+    """Device to train on; auto: CUDA, else Apple's GPU if it works, else the CPU."""
     precision: Literal["auto", "float32", "bfloat16"]
     """Precision of convolutions; auto: bfloat16 on hardware with instructions for it."""
     threads: Threads

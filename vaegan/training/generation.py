@@ -114,8 +114,8 @@ class DiscriminatorLogits:
 
     Attributes:
         real: Partners of the first A anchors, as images of their own identity.
-        mismatched: These anchors, as images of the other anchor's identity; None if the discriminator
-            is not trained on mismatched images.
+        mismatched: These anchors, as images of the other anchor's identity; None if the
+            discriminator is not trained on mismatched images.
         fake: Generated images by name, as images of the other anchor's identity.
     """
 

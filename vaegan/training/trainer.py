@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from vaegan.data import LabelledImages, as_tensor, to_unit_range
 from vaegan.devices import resolve_device, resolve_precision, to_channels_last
-from vaegan.model.config import ModelConfig, ModelStructure
+from vaegan.model.config import NO_TRANSPORT, ModelConfig, ModelStructure
 from vaegan.model.vae import DisentanglingVAE
 from vaegan.rng import derive_seed
 from vaegan.training import losses
@@ -47,7 +47,8 @@ class Trainer:
     """Trains encoder and decoder against a discriminator and a critic.
 
     Args:
-        model_config: Structure of the model, except for the images' shape and number of classes.
+        model_config: Structure of the model, except for the images' shape and number of classes;
+            its transport is left out below ``config.transport.images_per_class``.
         config: How to train. ``threads`` concerns the process, see
             :func:`vaegan.devices.configure_torch`.
         data: Training images; on a CUDA device all are copied there as uint8, on the CPU they
@@ -70,6 +71,9 @@ class Trainer:
         self.config = config
         self.device = resolve_device(config.device)
         self.precision = resolve_precision(config.precision, self.device)
+        if len(data) < config.transport.images_per_class * data.class_count:
+            # Fitted to so few, it would map single images, and styles would lose their meaning.
+            model_config = replace(model_config, transport=NO_TRANSPORT)
         structure = ModelStructure.of(model_config, data.image_shape, data.class_count)
         labelled = config.supervision == "labels"
         self.images = as_tensor(data.images, self.device)

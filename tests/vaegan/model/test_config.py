@@ -64,3 +64,20 @@ def test_a_structure_with_a_missing_field_is_rejected(missing):
 def test_widths_double_and_sizes_halve_rounded_up():
     assert STRUCTURE.widths == (8, 16, 32)
     assert STRUCTURE.sizes == ((17, 30), (9, 15), (5, 8), (3, 4))
+
+
+@pytest.mark.parametrize(
+    ("size", "multiples", "last"),
+    [
+        ((8, 8), (1, 2, 4), (1, 1)),
+        ((28, 28), (1, 2, 4), (4, 4)),
+        ((32, 20), (1, 2, 4), (4, 3)),
+        ((33, 20), (1, 2, 4, 8), (3, 2)),
+        ((64, 64), (1, 2, 4, 8), (4, 4)),
+        ((128, 100), (1, 2, 4, 8, 8), (4, 4)),
+    ],
+)
+def test_larger_images_get_more_convolutions_down_to_four_by_four(size, multiples, last):
+    structure = replace(STRUCTURE, image_shape=(3, *size))
+    assert structure.widths == tuple(8 * multiple for multiple in multiples)
+    assert structure.sizes[-1] == last

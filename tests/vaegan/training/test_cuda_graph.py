@@ -66,7 +66,7 @@ def test_the_captured_fit_of_the_transport_equals_the_ordinary_one(
     model_config: ModelStructure, training_config, bars, monkeypatch
 ):
     structure = replace(model_config, transport=TransportConfig(layers=2, hidden=16))
-    fit = TransportFitConfig(256, 12, 64, 1e-3, 1.0, 8, 4, "strokes", False)
+    fit = TransportFitConfig(256, 2, 12, 64, 1e-3, 1.0, 8, 4, "strokes", False)
     trainer = Trainer(structure, replace(training_config, device="cuda", transport=fit), bars)
     losses = trainer.fit_transport()
     found = {k: v.clone() for k, v in trainer.model.transport.state_dict().items()}

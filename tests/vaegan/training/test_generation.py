@@ -107,3 +107,38 @@ def test_the_discriminator_is_conditioned_on_an_image_of_the_identity(pairs_only
     assert torch.equal(logits.mismatched, 10000 * anchors + asked)
     assert torch.equal(logits.fake["swapped"], 10000 * fake[:pairs] + asked)
     assert torch.equal(logits.fake["sampled"], 10000 * fake[pairs:] + asked)
+
+
+@pytest.mark.parametrize("supervision", ["labels", "pairs"])
+def test_a_share_of_the_pairs_gives_the_images_of_discriminator_and_cycle_terms(
+    model_config, training_config, bars, supervision, monkeypatch
+):
+    weights = dict.fromkeys(vars(training_config.weights), 1.0)
+    weights["confusion"] = 1.0 if supervision == "labels" else 0.0
+    config = dataclasses.replace(
+        training_config,
+        weights=ObjectiveWeights(**weights),
+        supervision=supervision,
+        adversarial_share=0.375,
+    )
+    trainer = Trainer(model_config, config, bars)
+    seen = []
+    features = trainer.discriminator.features
+    monkeypatch.setattr(
+        trainer.discriminator, "features", lambda images: seen.append(images) or features(images)
+    )
+    batch, images, logits = generated(trainer)
+    assert (batch.pairs, batch.adversarial_pairs) == (16, 6)
+    assert {name: len(made) for name, made in images.items()} == {
+        "own": 32, "partner": 32, "swapped": 6, "sampled": 6, "crossed": 6,
+    }  # fmt: skip
+    # The first anchors and their own partners, not the first images of the batch.
+    assert torch.equal(seen[0], torch.cat([batch.images[:6], batch.images[16:22]]))
+    assert len(logits.real) == len(logits.mismatched) == 6
+    losses = trainer.train_step()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_a_share_never_leaves_fewer_than_two_pairs(training_config):
+    config = dataclasses.replace(training_config, pairs=4, adversarial_share=0.01)
+    assert config.adversarial_pairs == 2

@@ -20,6 +20,17 @@ def test_others_show_another_class_and_belong_to_the_batch(bars):
     assert sorted(batch.other.tolist()) == list(range(64))
 
 
+def test_others_of_some_pairs_are_among_these(bars):
+    labels = torch.from_numpy(bars.labels)
+    for known in (True, False):
+        batch = PairSampler(labels, 4, known).sample(64, torch_rng(0, "t"), others=24)
+        assert len(batch.anchor) == len(batch.partner) == 64
+        assert sorted(batch.other.tolist()) == list(range(24))
+        if known:
+            identity = labels[batch.anchor]
+            assert (identity[batch.other] != identity[:24]).all()
+
+
 def test_every_image_of_a_class_can_be_a_partner_and_about_equally_often():
     labels = torch.tensor([0, 1, 0, 1, 1, 0, 1])
     sampler = PairSampler(labels, 2)

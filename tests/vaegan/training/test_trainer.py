@@ -191,7 +191,7 @@ def test_the_class_transport_is_fitted_at_the_end_and_undone_before_an_image_is_
         steps=100,
         report_every=100,
         lr=3e-3,
-        transport=TransportFitConfig(1000, 200, 64, 5e-3, 0.1, 4, 16, "strokes", False),
+        transport=TransportFitConfig(1000, 2, 200, 64, 5e-3, 0.1, 4, 16, "strokes", False),
     )
     trainer = Trainer(structure, config, bars)
     list(trainer.run())
@@ -276,3 +276,15 @@ def test_the_transport_uses_clusters_in_place_of_classes(model_config, training_
         trainer.fit_transport()
         fitted.append(trainer.model.state_dict())
     assert not moved(*fitted)
+
+
+def test_a_model_of_few_images_per_class_gets_no_transport(model_config, training_config, bars):
+    transport = TransportConfig(layers=2, hidden=8)
+    structure = dataclasses.replace(model_config, transport=transport)
+    mean = len(bars) // bars.class_count
+    for least, has in ((mean, True), (mean + 1, False)):
+        fit = dataclasses.replace(training_config.transport, images_per_class=least)
+        config = dataclasses.replace(training_config, transport=fit)
+        trainer = Trainer(structure, config, bars)
+        assert (trainer.model.transport is not None) is has
+    assert trainer.fit_transport() == {}

@@ -11,7 +11,7 @@ from vaegan.training.transport_codes import cluster, encode_images, encode_means
 
 
 def fit_config(changes: int, images_per_change: int, style: str = "auto") -> TransportFitConfig:
-    return TransportFitConfig(200, 1, 1, 0.0, 0.0, changes, images_per_change, style, False)
+    return TransportFitConfig(200, 2, 1, 1, 0.0, 0.0, changes, images_per_change, style, False)
 
 
 def test_clusters_equal_separable_classes_and_repeat():

@@ -15,6 +15,7 @@ from vaegan.training.transport_fit import fit_to_codes
 def training(**changes) -> TransportFitConfig:
     values = {
         "images": 100_000,
+        "images_per_class": 2,
         "steps": 400,
         "batch": 256,
         "lr": 5e-3,
