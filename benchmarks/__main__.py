@@ -27,6 +27,7 @@ NAMES = (
     "step",
     "plain",
     "quality",
+    "float32",
     "encode",
     "ruler",
     "together",

@@ -245,9 +245,9 @@ def serve() -> None:
             print("done", flush=True)
 
 
-def run() -> list[Result]:
-    """Measures on MNIST."""
-    ours = make_trainer(Trainer)
+def run(precision: str = "auto") -> list[Result]:
+    """Measures on MNIST; ``precision`` is that of this project's trainer."""
+    ours = make_trainer(Trainer, precision=precision)
     command = [sys.executable, "-m", "benchmarks.plain"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as child:

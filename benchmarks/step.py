@@ -105,9 +105,11 @@ class Paced(Trainer):
             begun = time.perf_counter()
 
 
-def run() -> list[Result]:
+def run(precision: str = "auto") -> list[Result]:
     """Measures with the default's configuration."""
-    paced = make_trainer(Paced, steps=STEPS * (ROUNDS + WARM_UP), report_every=STEPS)
+    paced = make_trainer(
+        Paced, precision=precision, steps=STEPS * (ROUNDS + WARM_UP), report_every=STEPS
+    )
     run_stage_loop(paced)
     real, bare = paced.real[WARM_UP:], paced.floor[WARM_UP:]
     images = 2 * paced.config.pairs * STEPS

@@ -124,7 +124,8 @@ def test_the_sections_know_nothing_of_who_reads_them():
 def test_the_trainer_takes_the_sections_as_they_are(bars):
     params = load_params(SHIPPED)
     model = replace(params.model, base_channels=2)
-    trainer = Trainer(model, replace(params.train, device="cpu", pairs=8), bars)
+    fit = replace(params.train.transport, images_per_class=2)
+    trainer = Trainer(model, replace(params.train, device="cpu", pairs=8, transport=fit), bars)
     assert flat(trainer.model.config).items() >= flat(model).items()
     assert trainer.device.type == "cpu"
     assert trainer.precision in ("float32", "bfloat16")
