@@ -96,7 +96,7 @@ def _evaluated(summary: dict[str, Any]) -> list[str]:
         f"measured on {summary['measured']} of {summary['images']} {summary['split']} images "
         "(evaluate.test_images caps them); python -m pipeline results prints the metrics",
         *(f"note: {sentence}" for sentence in summary["left_out"]),
-        *summary["factors"],
+        *summary["findings"],
         verdict if summary["verdict"] == "sound" else f"WARNING: {verdict}",
     ]
 

@@ -25,7 +25,7 @@ from vaegan.evaluation.factors import Factor, describe_factors, factor_probe_met
 from vaegan.evaluation.images import image_metrics
 from vaegan.evaluation.intervals import bootstrap_interval
 from vaegan.evaluation.metrics import Arrays, Metrics, expected_keys, headlines_first
-from vaegan.evaluation.unseen import unseen_metrics
+from vaegan.evaluation.unseen import describe_unseen, unseen_metrics
 from vaegan.evaluation.verdict import (
     UNTRUSTED,
     describe_gates,
@@ -158,8 +158,9 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
 
     Returns:
         SHA-256 of the model's weights (``model``), the split (``split``), how many of its images
-        were measured (``measured`` of ``images``), the verdict and its reason, a sentence per
-        known style factor (``factors``), and what was not measured (``left_out``).
+        were measured (``measured`` of ``images``), the verdict and its reason, sentences on
+        known style factors and unseen classes (``findings``), and what was not measured
+        (``left_out``).
 
     Raises:
         ArtifactError: an input is missing or damaged, or belongs to another model.
@@ -224,6 +225,6 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
         "measured": len(rows),
         "verdict": word,
         "verdict_reason": sentence,
-        "factors": describe_factors(metrics),
+        "findings": [*describe_factors(metrics), *describe_unseen(metrics)],
         "left_out": left_out,
     }

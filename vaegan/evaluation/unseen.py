@@ -97,3 +97,16 @@ def _under_unseen(key: str) -> str:
     """``factor/pose/swap_accuracy`` as ``unseen/pose_swap_accuracy``."""
     _, factor, what = key.split("/")
     return f"unseen/{factor}_{what}"
+
+
+def describe_unseen(metrics: Metrics) -> list[str]:
+    """A sentence on swaps between unseen classes; none if they were not measured."""
+    if "unseen/identity_accuracy" not in metrics:
+        return []
+    shown, chance, real = (
+        metrics[f"unseen/{what}"] for what in ("identity_accuracy", "chance", "classifier_accuracy")
+    )
+    return [
+        f"unseen classes: {shown:.1%} of swaps show the identity asked for (chance {chance:.1%}, "
+        f"{real:.1%} of real images recognised)"
+    ]
