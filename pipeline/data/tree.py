@@ -128,12 +128,18 @@ def _walk(tree: Tree, folder: Path, below: str, above: tuple[tuple[int, int], ..
         name = f"{below}/{entry.name}" if below else entry.name
         if is_system(entry.name):
             tree.system += 1
-        elif entry.is_dir():
+            continue
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError as error:  # a link to itself
+            tree.faults[name] = f"cannot be followed: {error.strerror}"
+            continue
+        if is_folder:
             tree.folders.append(name)
             if entry.is_symlink():
                 tree.linked.append(name)
             _walk(tree, folder / entry.name, name, (*above, here))
-        elif entry.is_file():
+        elif is_file:
             tree.files.append(name)
         else:
             kind = "a broken symbolic link" if entry.is_symlink() else "no regular file"
