@@ -161,7 +161,7 @@ def _own_conflicts(prepare: PrepareConfig) -> list[str]:
         if own:
             expected = "the path of your own images, such as images/pets"
         found.append(f"prepare.path: got {prepare.path!r}, expected {expected}")
-    if prepare.labels != FOLDERS and not (own and prepare.labels.endswith(".csv")):
+    if prepare.labels != FOLDERS and not (own and prepare.labels.casefold().endswith(".csv")):
         expected = f"{FOLDERS!r}, or the name of a .csv file in prepare.path"
         if not own:
             expected = f"{FOLDERS!r} as long as prepare.dataset is {prepare.dataset!r}"

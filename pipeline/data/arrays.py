@@ -16,6 +16,7 @@ from pipeline.data.tree import Tree
 
 IDX = re.compile(r"(.*?)(train|t10k|test|val)-(images|labels)[-.]idx[13]-ubyte(\.gz)?")
 NPY = re.compile(r"(train|val|test)_(images|labels)\.npy")
+ENDINGS = (".npy", "-ubyte", "-ubyte.gz")
 RANKS = {"images": 3, "labels": 1}
 
 Blocks = Callable[[], Iterator[np.ndarray]]
@@ -45,7 +46,7 @@ def find_parts(tree: Tree) -> list[Part]:
         ValueError: images without labels, labels without images, or several sets in one folder.
     """
     found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for name in tree.files:
+    for name in (name for name in tree.files if name.endswith(ENDINGS)):
         match = IDX.fullmatch(PurePosixPath(name).name) or NPY.fullmatch(name)
         if match:
             before, split, what = match.groups()[:3] if match.re is IDX else ("", *match.groups())

@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from pipeline.data.tree import Tree, extension, pictures
 
@@ -18,11 +19,11 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+NUMBER = re.compile(r"(\d+)")
 SHOWN = 5  # names in a message that cannot name all
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """An image that is listed and not yet read.
 
     Attributes:
@@ -59,10 +60,11 @@ class Listing:
     others: Counter[str] = field(default_factory=Counter)
 
 
-def natural_key(text: str) -> tuple[list[tuple[int, int, str]], str]:
-    """A key that sorts 1, 2, 10 in this order."""
-    parts = re.findall(r"\d+|\D+", text)
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts], text
+def natural_key(text: str) -> tuple[list[Any], str]:
+    """A key that sorts 1, 2, 10 in this order: text and numbers in turn, beginning with text."""
+    parts: list[Any] = NUMBER.split(text)
+    parts[1::2] = map(int, parts[1::2])
+    return parts, text
 
 
 def normal_form(text: str) -> str:

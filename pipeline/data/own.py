@@ -26,7 +26,7 @@ from pipeline.data.decoding import Decoding, Seen, check_arrays, decode_files
 from pipeline.data.listing import Listing, from_folders
 from pipeline.data.survey import SAMPLE, Survey, survey
 from pipeline.data.table import from_table, is_table
-from pipeline.data.tree import Tree, list_tree
+from pipeline.data.tree import Tree, extension, list_tree
 
 Kind = Literal["strokes", "pictures"]
 
@@ -118,7 +118,8 @@ def list_images(path: Path, labels: str) -> tuple[Tree, Listing, list[Part]]:
 
 def tables(tree: Tree) -> list[str]:
     """CSV files at the top that could be ``prepare.labels``."""
-    return [n for n in tree.files if "/" not in n and n.endswith(".csv") and is_table(tree, n)]
+    found = (name for name in tree.files if "/" not in name and extension(name) == "csv")
+    return [name for name in found if is_table(tree, name)]
 
 
 def _hint(tree: Tree, listing: Listing) -> str:

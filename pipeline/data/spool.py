@@ -22,11 +22,15 @@ def open_spool(target: Path) -> Iterator[Path]:
     """
     prefix = f".{target.name}.spool-"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(f".{target.name}.spool.lock.part")):
+    lock = target.with_name(f".{target.name}.spool.lock.part")
+    with FileLock(lock):
         for abandoned in target.parent.glob(f"{prefix}*.part"):
             shutil.rmtree(abandoned, ignore_errors=True)
-        with tempfile.TemporaryDirectory(".part", prefix, target.parent) as spool:
-            yield Path(spool)
+        try:
+            with tempfile.TemporaryDirectory(".part", prefix, target.parent) as spool:
+                yield Path(spool)
+        finally:
+            lock.unlink(missing_ok=True)  # still locked: a waiting FileLock then retries
 
 
 def spool_file(spool: Path, chunk: int) -> Path:

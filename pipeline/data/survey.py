@@ -9,6 +9,7 @@ from PIL import Image
 from pipeline.data.conversion import flatten, is_gray
 
 SAMPLE = 256  # images, spread evenly over all
+ENOUGH = 128  # pixels of the shorter side that are looked at
 FAR = 160  # gray levels of 255 between the ground and what is clearly drawn on it
 NEAR = 32  # levels from the ground that are still ground
 SHARE = 1 / 3  # of the pixels that are not ground, that are far from it
@@ -46,7 +47,8 @@ def survey(images: Iterable[Image.Image], as_gray: bool) -> Survey:
         size = size or (flats[0].height, flats[0].width)
         if not as_gray and not all(is_gray(np.asarray(flat)) for flat in flats):
             return Survey(size, strokes=False, light_ground=False)
-        pixels = [np.asarray(flat.convert("L")).astype(int) for flat in flats]
+        step = max(1, min(flats[0].size) // ENOUGH)
+        pixels = [np.asarray(flat.convert("L"))[::step, ::step].astype(int) for flat in flats]
         measured.append(_measure(max(pixels, key=np.std)))
     grounds, shares = np.array(measured).reshape(-1, 2).T
     strokes = len(shares) > 0 and np.quantile(shares, 1 - MOST) >= SHARE

@@ -3,6 +3,7 @@
 import os
 import stat
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -52,13 +53,30 @@ class Tree:
             ValueError: it cannot be read, or is no image by its size.
         """
         try:
-            with self.open(name) as file:
-                content = file.read(MOST_BYTES + 1)
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            if self.archive is None:
+                # Plain calls of the system: of a small file, opening takes longer than decoding.
+                handle = os.open(f"{self.path}/{name}", os.O_RDONLY)
+                try:
+                    size = os.fstat(handle).st_size
+                    content = b"" if size > MOST_BYTES else os.read(handle, size)
+                    while 0 < len(content) < size and (more := os.read(handle, size)):
+                        content += more
+                finally:
+                    os.close(handle)
+            else:
+                size = self.archive.getinfo(self.prefix + name).file_size
+                content = b"" if size > MOST_BYTES else self.archive.read(self.prefix + name)
+        except (
+            OSError,
+            zipfile.BadZipFile,
+            zlib.error,
+            RuntimeError,
+            NotImplementedError,
+        ) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise ValueError(f"cannot be read: {reason}") from error
-        if len(content) > MOST_BYTES:
-            raise ValueError(f"has more than {MOST_BYTES:,} bytes")
+        if size > MOST_BYTES:
+            raise ValueError(f"has {size:,} bytes, expected at most {MOST_BYTES:,}")
         return content
 
     def open(self, name: str) -> BinaryIO:
@@ -110,12 +128,18 @@ def _walk(tree: Tree, folder: Path, below: str, above: tuple[tuple[int, int], ..
         name = f"{below}/{entry.name}" if below else entry.name
         if is_system(entry.name):
             tree.system += 1
-        elif entry.is_dir():
+            continue
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError as error:  # a link to itself
+            tree.faults[name] = f"cannot be followed: {error.strerror}"
+            continue
+        if is_folder:
             tree.folders.append(name)
             if entry.is_symlink():
                 tree.linked.append(name)
             _walk(tree, folder / entry.name, name, (*above, here))
-        elif entry.is_file():
+        elif is_file:
             tree.files.append(name)
         else:
             kind = "a broken symbolic link" if entry.is_symlink() else "no regular file"

@@ -375,6 +375,8 @@ def test_a_loop_of_links_below_a_class_does_not_hang_and_pipes_are_refused(tmp_p
     (tmp_path / "a/one").symlink_to(tmp_path / "b")
     (tmp_path / "b/two").symlink_to(tmp_path / "a")
     os.mkfifo(tmp_path / "a/pipe.png")
+    (tmp_path / "a/self.png").symlink_to("self.png")
     said = faults(tmp_path, duplicates="allow")
+    assert "a/self.png cannot be followed: Too many levels of symbolic links" in said
     assert "a/pipe.png is no regular file" in said
     assert "a/one/two is a symbolic link to a folder that it lies in" in said
