@@ -18,7 +18,7 @@ from pipeline.artifacts.files import (
 from pipeline.artifacts.paths import PREPARED
 from vaegan.data import LabelledImages
 
-SPLITS = ("train", "validation", "test")  # validation only if prepare.validation_size is not 0
+SPLITS = ("train", "validation", "test")  # validation only if images are held out for it
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,14 @@ class Dataset:
     Attributes:
         splits: Memory-mapped images by name of the split: "train" and "test", and "validation"
             if some training images were held out.
+        factors: By name of the split, int64 (N, F): the values of the known style factors, a
+            column per factor, as positions in ``factor_names``; F may be 0.
         description: Content of ``dataset.json``; its ``name`` is that of the data set used, which
             may be the fallback.
     """
 
     splits: dict[str, LabelledImages]
+    factors: dict[str, np.ndarray]
     description: dict[str, Any]
 
     @property
@@ -50,6 +53,33 @@ class Dataset:
         """Name of the data set used, which may be the fallback."""
         return self.description["name"]
 
+    @property
+    def kind(self) -> str:
+        """ "strokes", light on dark, or "pictures"."""
+        return self.description.get("kind", "strokes")  # as all were before it was recorded
+
+    @property
+    def factor_names(self) -> dict[str, list[str]]:
+        """Names of the values of each known style factor, in the order of the columns."""
+        return self.description.get("factors", {})
+
+    @property
+    def conversion(self) -> dict[str, Any]:
+        """How an image becomes one of this data set: a ``Conversion`` as a dictionary."""
+        return self.description.get("conversion") or as_they_are(self.train.image_shape)
+
+
+def as_they_are(image_shape: tuple[int, int, int]) -> dict[str, Any]:
+    """The conversion that leaves images of a shape (C, H, W) as they are."""
+    channels, height, width = image_shape
+    return {
+        "image_size": [height, width],
+        "fit": "pad",
+        "channels": "gray" if channels == 1 else "color",
+        "background": "black",
+        "invert": False,
+    }
+
 
 @dataclass(frozen=True)
 class Split:
@@ -59,10 +89,12 @@ class Split:
         labels: int64 (N,).
         blocks: Returns an iterator over the N images, uint8 (B, C, H, W) at a time; each call
             starts with the first image.
+        factors: Values of the known style factors, int64 (N, F); None if there are none.
     """
 
     labels: np.ndarray
     blocks: Callable[[], Iterator[np.ndarray]]
+    factors: np.ndarray | None = None
 
     @classmethod
     def from_images(cls, data: LabelledImages) -> "Split":
@@ -78,13 +110,17 @@ class Split:
                 yield block[kept[start : start + len(block)]]
                 start += len(block)
 
-        return Split(self.labels[kept], blocks)
+        return Split(
+            self.labels[kept], blocks, None if self.factors is None else self.factors[kept]
+        )
 
     def rows(self) -> Iterator[dict[str, np.ndarray]]:
-        """Yields blocks of the arrays "images" and "labels"."""
+        """Yields blocks of the arrays "images", "labels" and, if there are any, "factors"."""
         start = 0
         for block in self.blocks():
-            yield {"images": block, "labels": self.labels[start : start + len(block)]}
+            rows = slice(start, start + len(block))
+            found = {"images": block, "labels": self.labels[rows]}
+            yield found if self.factors is None else found | {"factors": self.factors[rows]}
             start += len(block)
 
 
@@ -93,7 +129,8 @@ def write_dataset(splits: dict[str, Split], about: dict[str, Any], folder: Path 
 
     Args:
         splits: By name: "train" and "test", perhaps "validation".
-        about: The other entries of ``dataset.json``: name, source, licence, class_names.
+        about: The other entries of ``dataset.json``: name, source, licence, class_names, and
+            perhaps kind, factors and conversion.
         folder: The folder that is written.
 
     Raises:
@@ -122,7 +159,8 @@ def read_dataset(folder: Path = PREPARED) -> Dataset:
         ArtifactError: a file is missing or damaged, or the arrays do not fit together.
     """
     description = read_json(folder / "dataset.json")
-    splits = {}
+    splits, factors = {}, {}
+    names = description.get("factors", {})
     for split in described_splits(folder, description):
         try:
             arrays = description["splits"][split]["arrays"]
@@ -131,13 +169,29 @@ def read_dataset(folder: Path = PREPARED) -> Dataset:
                 for name in ("images", "labels")
             )
             splits[split] = LabelledImages(images, labels, len(description["class_names"]))
+            factors[split] = np.zeros((len(labels), 0), np.int64)
+            if names:
+                path, digest = folder / split / "factors.npy", arrays["factors"]["sha256"]
+                factors[split] = _known(read_array(path, digest), names, len(labels))
         except (KeyError, TypeError) as error:
             raise ArtifactError(f"{folder / 'dataset.json'} lacks {error} of {split}") from error
         except ArtifactError:
             raise
         except ValueError as error:
             raise ArtifactError(f"{folder / split}: {error}") from error
-    return Dataset(splits, description)
+    return Dataset(splits, factors, description)
+
+
+def _known(factors: np.ndarray, names: dict[str, list[str]], count: int) -> np.ndarray:
+    """Values of the known style factors, checked."""
+    counts = [len(values) for values in names.values()]
+    if factors.dtype != np.int64 or factors.shape != (count, len(names)):
+        raise ValueError(
+            f"factors must be int64 ({count}, {len(names)}), got {factors.dtype} {factors.shape}"
+        )
+    if count and ((factors < 0) | (factors >= counts)).any():
+        raise ValueError(f"factors must lie in [0, {counts}), got {factors.max(axis=0).tolist()}")
+    return factors
 
 
 def described_splits(folder: Path, description: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.artifacts.dataset import Dataset, read_dataset, write_dataset
+from pipeline.artifacts.dataset import Dataset, as_they_are, read_dataset, write_dataset
 from pipeline.artifacts.paths import PREPARED, repository
 from pipeline.data.sources import (
     ARCHIVED,
@@ -26,23 +26,27 @@ if TYPE_CHECKING:  # no stage computes with the code of these
     from pipeline.data.config import PrepareConfig
 
 RAW = Path("data/raw")
+SHAPE = 1, 28, 28  # of an image of every named data set
 VALIDATION = 0, "validation"  # seed and purpose of the rng that chooses held-out images
 
 NUMERALS = [str(numeral) for numeral in range(10)]
 ABOUT: dict[str, dict[str, Any]] = {
     "mnist": {
+        "kind": "strokes",
         "class_names": NUMERALS,
         "source": "MNIST by Yann LeCun, Corinna Cortes and Christopher J.C. Burges",
         "url": "http://yann.lecun.com/exdb/mnist/",
         "licence": "CC BY-SA 3.0",
     },
     "fashion_mnist": {
+        "kind": "pictures",
         "class_names": ARCHIVED["fashion_mnist"].classes,
         "source": "Fashion-MNIST by Han Xiao, Kashif Rasul and Roland Vollgraf, Zalando",
         "url": "https://github.com/zalandoresearch/fashion-mnist",
         "licence": "MIT",
     },
     "kmnist": {
+        "kind": "strokes",
         "class_names": ARCHIVED["kmnist"].classes,
         "source": "KMNIST Dataset created by ROIS-DS CODH, adapted from the Kuzushiji Dataset "
         "created by NIJL and others",
@@ -50,6 +54,7 @@ ABOUT: dict[str, dict[str, Any]] = {
         "licence": "CC BY-SA 4.0",
     },
     "digits": {
+        "kind": "strokes",
         "class_names": NUMERALS,
         "source": "test set of Optical Recognition of Handwritten Digits by E. Alpaydin and "
         "C. Kaynak, as embedded in scikit-learn; resized from 8x8 to 28x28 pixels",
@@ -75,6 +80,7 @@ def prepare(params: "PrepareConfig", raw: Path, folder: Path = PREPARED) -> Data
     splits = hold_out(splits, params.validation_size)
     archives = dict(ARCHIVED[name].resources) if name in ARCHIVED else {}
     about = {"name": name, "requested": params.dataset, **ABOUT[name], "archives": archives}
+    about |= {"factors": {}, "conversion": as_they_are(SHAPE)}
     write_dataset(splits, about, folder)
     return read_dataset(folder)
 

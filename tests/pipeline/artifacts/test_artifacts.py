@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from pipeline.artifacts.codes import CODE_ARRAYS, read_codes, write_codes
 from pipeline.artifacts.curves import read_curves, write_curves
-from pipeline.artifacts.dataset import Split, read_dataset, write_dataset
+from pipeline.artifacts.dataset import Split, as_they_are, read_dataset, write_dataset
 from pipeline.artifacts.figures import write_figure
 from pipeline.artifacts.files import ArtifactError, sha256, tree_digest, write_array
 from pipeline.artifacts.paths import SWAPS, repository
@@ -36,6 +36,44 @@ def test_a_data_set_is_read_memory_mapped_with_its_name_and_digests(tmp_path, ba
     assert described["arrays"]["images"]["shape"] == [200, 1, 16, 16]
     digest = sha256(tmp_path / "train/images.npy")
     assert described["arrays"]["images"]["sha256"] == digest
+
+
+def test_known_style_factors_and_the_conversion_are_read_back(tmp_path, bars):
+    factors = np.stack([np.arange(256) % 3, np.arange(256) % 2], axis=1)
+    names = {"light": ["dim", "even", "bright"], "font": ["1", "2"]}
+    about = {"name": "bars", "class_names": list("abcd"), "kind": "pictures", "factors": names}
+    about["conversion"] = as_they_are((1, 16, 16)) | {"invert": True}
+    whole = Split(bars.labels, lambda: iter([bars.images[:100], bars.images[100:]]), factors)
+    kept = np.arange(256) < 200
+    write_dataset({"train": whole.subset(kept), "test": whole.subset(~kept)}, about, tmp_path)
+    read = read_dataset(tmp_path)
+    assert (read.kind, read.factor_names) == ("pictures", names)
+    assert read.conversion == about["conversion"]
+    assert np.array_equal(read.factors["train"], factors[:200])
+    assert np.array_equal(read.factors["test"], factors[200:])
+    assert np.load(tmp_path / "test/factors.npy").dtype == np.int64
+
+
+def test_a_data_set_written_before_factors_were_known_still_opens(tmp_path, bars):
+    dataset(tmp_path, bars)
+    read = read_dataset(tmp_path)
+    assert (read.kind, read.factor_names) == ("strokes", {})
+    assert [array.shape for array in read.factors.values()] == [(200, 0), (56, 0)]
+    assert read.conversion == as_they_are((1, 16, 16))
+    assert not list(tmp_path.rglob("factors.npy"))
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [([0, 1, 3, 0], r"factors must lie in \[0, \[3\]\), got \[3\]"), ([0, 1, -1, 0], "lie in")],
+)
+def test_a_value_that_no_factor_has_is_rejected(tmp_path, bars, column, message):
+    about = {"name": "bars", "class_names": list("abcd"), "factors": {"light": list("abc")}}
+    images = bars.images[:4]
+    split = Split(bars.labels[:4], lambda: iter([images]), np.array(column)[:, None])
+    write_dataset({"train": split, "test": split}, about, tmp_path)
+    with pytest.raises(ArtifactError, match=message):
+        read_dataset(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["dataset.json", "train/images.npy", "test/labels.npy"])

@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 from torchvision import datasets
 
-from pipeline.artifacts.dataset import read_dataset
+from pipeline.artifacts.dataset import as_they_are, read_dataset
 from pipeline.data.config import TRAINING_IMAGES, PrepareConfig
 from pipeline.data.download import DownloadError, download
 from pipeline.data.sources import ArchiveError, UnavailableError, load_embedded_digits
@@ -221,6 +221,8 @@ def test_other_data_sets_are_loaded_by_name(small_archives, tmp_path):
     assert (dataset.name, dataset.description["requested"]) == ("kmnist", "kmnist")
     assert dataset.description["class_names"] == datasets.KMNIST.classes
     assert dataset.description["archives"] == {f: md5(c) for f, c in small_archives.items()}
+    assert (dataset.kind, dataset.factor_names) == ("strokes", {})
+    assert dataset.description["conversion"] == dataset.conversion == as_they_are((1, 28, 28))
     np.testing.assert_array_equal(dataset.train.images[:, 0], small_split("train", 30)[0])
     np.testing.assert_array_equal(dataset.test.labels, small_split("t10k", 20)[1])
 
@@ -600,6 +602,7 @@ def test_every_data_set_states_its_source_and_licence():
     assert set(stage.ABOUT) == {"mnist", "fashion_mnist", "kmnist", "digits"}
     for about in stage.ABOUT.values():
         assert len(set(about["class_names"])) == 10
+        assert about["kind"] in ("strokes", "pictures")
         assert about["source"]
         assert about["url"].startswith("http")
         assert about["licence"]

@@ -1,0 +1,180 @@
+"""Reads image files, and converts images of any mode and size to arrays of one shape.
+
+Imports only the standard library, numpy and Pillow, so that a served model can carry a copy.
+"""
+
+import io
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Pillow's names of the formats that are read, told by content. MPO, a phone's JPEG, is among JPEG.
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM")
+MOST_PIXELS = 1 << 26  # of one image: above, a small file that fills the memory
+OPPOSITE = {"black": "white", "white": "black"}
+ORIENTATION = 0x0112  # EXIF's tag
+PICKED = Image.Resampling.BICUBIC  # antialiased where it makes smaller
+BROKEN_IN = (OSError, ValueError, SyntaxError, LookupError, TypeError, ArithmeticError, EOFError)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How any image becomes an array of one shape.
+
+    Attributes:
+        image_size: (height, width) of the result.
+        fit: If the aspect differs: "pad" keeps the whole image and adds background, "crop" keeps
+            the middle, "stretch" changes the aspect.
+        channels: "gray" (C = 1) or "color" (C = 3).
+        background: "black" or "white", as the result shows it, under transparency and in padding.
+        invert: Whether dark and light are exchanged. The background is not: black strokes on
+            transparent ground become white ones on a black background.
+    """
+
+    image_size: tuple[int, int]
+    fit: Literal["pad", "crop", "stretch"]
+    channels: Literal["gray", "color"]
+    background: Literal["black", "white"]
+    invert: bool
+
+    @property
+    def shade(self) -> str:
+        """The colour under transparency and in padding before ``invert`` is applied."""
+        return OPPOSITE[self.background] if self.invert else self.background
+
+    def convert(self, image: Image.Image) -> np.ndarray:
+        """Converts an image to uint8 (C, H, W).
+
+        Raises:
+            ValueError: its values have no known range, or Pillow cannot convert its mode.
+        """
+        flat = flatten(image, self.shade)
+        mode = "L" if self.channels == "gray" else "RGB"
+        pixels = np.asarray(self._fitted(flat if flat.mode == mode else flat.convert(mode)))
+        pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        return np.ascontiguousarray(255 - pixels if self.invert else pixels)
+
+    def _fitted(self, image: Image.Image) -> Image.Image:
+        """An image of ``image_size``; one that has the size already is not resampled."""
+        height, width = self.image_size
+        if image.size == (width, height):
+            return image
+        if self.fit == "stretch":
+            return image.resize((width, height), PICKED)
+        if self.fit == "crop":
+            return ImageOps.fit(image, (width, height), PICKED)
+        scale = min(width / image.width, height / image.height)
+        inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        ground = Image.new(image.mode, (width, height), self.shade)
+        ground.paste(
+            image.resize(inner, PICKED), ((width - inner[0]) // 2, (height - inner[1]) // 2)
+        )
+        return ground
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values as JSON has them."""
+        return asdict(self) | {"image_size": list(self.image_size)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Conversion":
+        """Reads what :meth:`to_dict` gave."""
+        return cls(**values | {"image_size": tuple(values["image_size"])})
+
+
+def open_image(source: str | Path | bytes) -> Image.Image:
+    """Decodes the only picture of a file of an allowed format, told by its content.
+
+    Args:
+        source: Path or content of the file.
+
+    Raises:
+        ValueError: the file cannot be read, is empty, truncated or damaged, is in no format of
+            ``FORMATS``, has several frames, or more than ``MOST_PIXELS``; the message has the
+            reason, not the name.
+    """
+    try:
+        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror or error}") from error
+    if not content:
+        raise ValueError("is empty")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damaged metadata, which no pixel depends on
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            _check_header(image)
+            image.load()
+        except UnidentifiedImageError as error:
+            formats = ", ".join(FORMATS)
+            raise ValueError(f"is no image, or in none of the formats {formats}") from error
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise ValueError(f"has more than {MOST_PIXELS:,} pixels: {error}") from error
+        except HeaderError:
+            raise
+        except BROKEN_IN as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"cannot be decoded: {reason}") from error
+    return image
+
+
+class HeaderError(ValueError):
+    """The header of a file tells that it is not one picture of a usable size."""
+
+
+def _check_header(image: Image.Image) -> None:
+    """Refuses an image by its header, before anything is decoded."""
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise HeaderError(f"has {width} x {height} pixels, expected at most {MOST_PIXELS:,}")
+    # The further pictures of a phone's MPO are previews and depth maps of the first one.
+    if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
+        raise HeaderError(f"has {frames} frames, expected one picture")
+
+
+def flatten(image: Image.Image, shade: str) -> Image.Image:
+    """Converts an image to mode "L" or "RGB", upright and opaque.
+
+    Args:
+        image: An image of any mode; its EXIF rotation is applied.
+        shade: The colour under transparent pixels.
+
+    Raises:
+        ValueError: its values have no known range, or Pillow cannot convert its mode.
+    """
+    kind = image.format
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _eight_bits(image, kind)
+    if image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, shade)
+        return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _eight_bits(image: Image.Image, kind: str | None) -> Image.Image:
+    """A grey image of 16 bits, scaled from its full range, so that nothing is clipped."""
+    # Pillow reads 16 bits of PNM, and of PNG in older versions, as 32; no other range is known.
+    if image.mode in ("I", "F") and kind not in ("PNG", "PPM"):
+        values = "float" if image.mode == "F" else "32-bit integer"
+        raise ValueError(
+            f"has {values} values, whose range is not known: save it with 8 or 16 bits"
+        )
+    levels = np.asarray(image).astype(np.uint32)
+    return Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
+
+
+def is_gray(image: Image.Image) -> bool:
+    """Whether an image from :func:`flatten` has no colour: mode "L", or equal channels."""
+    if image.mode == "L":
+        return True
+    pixels = np.asarray(image)
+    red = pixels[..., 0]
+    return bool((red == pixels[..., 1]).all() and (red == pixels[..., 2]).all())
