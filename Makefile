@@ -12,7 +12,7 @@ INSTALL := index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config ge
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev setup-team repro refetch test check format ui track results preset seeds compare \
-	experiments champion reproduce screenshots bench frontier docs lock clean
+	experiments champion explore reproduce screenshots bench frontier docs lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -74,6 +74,9 @@ experiments: setup  ## DVC's table of experiments: changed parameters and the ma
 
 champion: setup  ## list the registered versions: which one is champion, and why
 	@python -m pipeline champion
+
+explore: setup  ## play with a model in the browser: make explore, or make explore VERSION=3
+	@python -m pipeline explore $(or $(VERSION),champion) --open
 
 reproduce: setup  ## rerun a registered version from its commit and compare: make reproduce VERSION=1
 	python -m pipeline reproduce --version $(VERSION)
