@@ -63,7 +63,8 @@ def draw_atlas(model: DisentanglingVAE, dataset: Dataset, seed: int = 0) -> Atla
     places = {}
     for name, codes in {"specified": specified, "unspecified": unspecified}.items():
         print(f"t-SNE of the {name} codes of {len(rows):,} images ...", file=sys.stderr, flush=True)
-        places[name] = _to_unit_square(tsne(codes, PERPLEXITY, seed) if len(rows) > 3 else None)
+        perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
+        places[name] = _to_unit_square(tsne(codes, perplexity, seed) if len(rows) > 3 else None)
     factors = dataset.factors["test"][rows]
     percentiles = np.percentile(errors, np.arange(101)).astype(np.float32)
     sheet = thumbnails(images)

@@ -8,6 +8,7 @@ from vaegan.model.vae import DisentanglingVAE
 from vaegan.rng import torch_rng
 
 SHOWN = 8  # directions
+CODES = 128  # around which the change is measured, if there are few dimensions
 DECODED = 2048  # images, for all dimensions together
 STEP = 0.25  # standard deviations: of the finite differences
 
@@ -34,7 +35,7 @@ def main_directions(
     """
     dim = model.config.unspecified.dim
     rng = torch_rng(seed, "explorer.directions")
-    count = max(1, DECODED // (dim + 1))
+    count = min(CODES, max(1, DECODED // (dim + 1)))
     rows = torch.randint(len(specified), (count,), generator=rng)
     identities = torch.from_numpy(specified)[rows]
     if unspecified is None:

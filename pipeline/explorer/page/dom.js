@@ -37,10 +37,11 @@ function imageFigure(caption, alternative) {
   return { canvas, figure: make("figure", {}, canvas, make("figcaption", { textContent: caption })) };
 }
 
+const URGENT_FIRST = ["drawing", "style", "mix", "swaps", "ends"];
 const waiting = new Map(); // jobs that are not done yet, by name
 let running = false;
 
-/** Does jobs one after the other between frames; replaces those of the same name. */
+/** Does jobs one after the other between frames, the urgent first; replaces those of the same name. */
 function spread(name, jobs) {
   waiting.set(name, jobs.slice());
   if (running) return;
@@ -50,10 +51,11 @@ function spread(name, jobs) {
 
 function work() {
   const end = performance.now() + FRAME_WORK;
-  for (const [name, jobs] of waiting) {
-    while (jobs.length && performance.now() < end) jobs.shift()();
+  while (waiting.size && performance.now() < end) {
+    const name = URGENT_FIRST.find((urgent) => waiting.has(urgent));
+    const jobs = waiting.get(name);
+    jobs.shift()?.();
     if (!jobs.length && waiting.get(name) === jobs) waiting.delete(name);
-    if (performance.now() >= end) break;
   }
   running = waiting.size > 0;
   if (running) requestAnimationFrame(work);

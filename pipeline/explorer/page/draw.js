@@ -128,11 +128,11 @@ class DrawPanel {
 
   *swaps({ specified, unspecified }) {
     const { model, identityOf } = this.explorer;
-    for (const { item, canvas } of this.identities) {
-      yield () => paint(canvas, model.decode(identityOf(item), unspecified), model.shape);
-    }
     for (const { code, canvas } of this.styles) {
       yield () => paint(canvas, model.decode(specified, code), model.shape);
+    }
+    for (const { item, canvas } of this.identities) {
+      yield () => paint(canvas, model.decode(identityOf(item), unspecified), model.shape);
     }
   }
 }

@@ -96,7 +96,7 @@ class MapPanel {
   /** Colour and shape of each value: the same colours come again in another shape. */
   looksOf(values) {
     const { colours } = this.explorer.data;
-    const dark = matchMedia("(prefers-color-scheme: dark) and (not print)").matches;
+    const dark = matchMedia("screen and (prefers-color-scheme: dark)").matches;
     return values.map((_, value) => {
       const colour = colours[value % colours.length];
       const shape = (value + Math.floor(value / colours.length)) % SHAPES;
