@@ -1,4 +1,4 @@
-"""Numbers of the page: arrays one after the other in one block, the large ones in half precision."""
+"""Numbers of the page: arrays in one block, the large ones in half precision."""
 
 from typing import Any
 

@@ -94,7 +94,7 @@ def _transport(model: DisentanglingVAE) -> dict[str, Any] | None:
         "couplings": [
             [
                 f"transport.couplings.{number}.layers.{index}"
-                for index, layer in coupling.layers.named_children()  # type: ignore[union-attr,operator]
+                for index, layer in coupling.layers.named_children()  # type: ignore[union-attr]
                 if isinstance(layer, nn.Linear)
             ]
             for number, coupling in enumerate(model.transport.couplings)

@@ -82,7 +82,9 @@ def find_version(reference: str) -> ModelVersion:
         else:
             aliases = sorted({alias for version in versions for alias in version.aliases})
             numbers = ", ".join(str(version.version) for version in versions[:20])
-            known = f"expected a version, {numbers}, or an alias, {', '.join(aliases) or 'none yet'}"
+            known = (
+                f"expected a version, {numbers}, or an alias, {', '.join(aliases) or 'none yet'}"
+            )
         raise ValueError(f"VERSION: got {reference}; {known}") from error
 
 

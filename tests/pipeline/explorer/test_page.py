@@ -17,7 +17,7 @@ from pipeline.explorer.page import Subject, build_page
 from tests.conftest import draw_bars
 from tests.pipeline.explorer.conftest import as_in_page, make_model
 
-NASTY = ["</script><script>boom()</script>", "<img src=x onerror=boom()>", 'a"&\'b', "été 9"]
+NASTY = ["</script><script>boom()</script>", "<img src=x onerror=boom()>", "a\"&'b", "été 9"]
 FRAME = '<iframe sandbox="allow-scripts" style="width: 1000px; height: 3000px"></iframe>'
 CONTROLS = "button, select, input, summary, a[href], [tabindex='0']"
 
@@ -74,7 +74,9 @@ class Visit:
         self.frame = self.page.main_frame
         if frame is not None:
             self.page.set_content(FRAME)
-            self.page.evaluate("(text) => { document.querySelector('iframe').srcdoc = text; }", frame)
+            self.page.evaluate(
+                "(text) => { document.querySelector('iframe').srcdoc = text; }", frame
+            )
             self.frame = self.page.query_selector("iframe").content_frame()
         self.until("document.readyState === 'complete'")
         self.evaluate("started.then((panels) => { globalThis.app = panels; return null; })")
@@ -161,7 +163,9 @@ def test_two_images_of_the_map_are_swapped_both_ways_as_torch_does(visit, model,
     sheet = visit.page.get_attribute("#sheet", "src")
     tiles = Image.open(io.BytesIO(base64.b64decode(sheet.partition(",")[2]))).convert("L")
     pair = [
-        np.asarray(tiles.crop((16 * (i % 40), 16 * (i // 40), 16 * (i % 40 + 1), 16 * (i // 40 + 1))))
+        np.asarray(
+            tiles.crop((16 * (i % 40), 16 * (i // 40), 16 * (i % 40 + 1), 16 * (i // 40 + 1)))
+        )
         for i in (a, b)
     ]
     shown = {image.tobytes() for image in dataset.test.images}
@@ -280,7 +284,9 @@ def test_a_picture_of_dark_ink_is_inverted_and_no_picture_is_told(visit):
     file = io.BytesIO()
     Image.fromarray(ink).save(file, "PNG")
     page = visit.page
-    page.set_input_files("#file", {"name": "ink.png", "mimeType": "image/png", "buffer": file.getvalue()})
+    page.set_input_files(
+        "#file", {"name": "ink.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    )
     visit.until("app.draw.pad.picture !== null")
     visit.settle()
     assert page.is_checked("#invert")
@@ -306,9 +312,10 @@ def test_nothing_is_cut_off_in_narrow_and_wide_windows(browser, address, width):
     shown = Visit(browser, address, viewport={"width": width, "height": 800}, color_scheme="dark")
     assert shown.evaluate("document.documentElement.scrollWidth") == width
     edges = shown.evaluate(
-        f"""[...document.querySelectorAll("{CONTROLS}, figure, p")].filter((e) => e.checkVisibility()
-          && !e.classList.contains("unseen"))
-          .map((e) => e.getBoundingClientRect()).filter((r) => r.left < 0 || r.right > {width}).length"""
+        f"""[...document.querySelectorAll("{CONTROLS}, figure, p")]
+          .filter((e) => e.checkVisibility() && !e.classList.contains("unseen"))
+          .map((e) => e.getBoundingClientRect())
+          .filter(({{ left, right }}) => left < 0 || right > {width}).length"""
     )
     assert edges == 0
     assert shown.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"

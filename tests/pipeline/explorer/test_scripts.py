@@ -67,8 +67,9 @@ def operations(model: DisentanglingVAE) -> dict[str, tuple[Callable, str, Tensor
     for i, layer in enumerate(model.transport.flow.layers):
         name = type(layer).__name__
         for way in ("forward", "inverse"):
+            function = getattr(layer, way)
             found[f"{way} {i}, {name}"] = (
-                lambda x, f=getattr(layer, way): _code(f(x[:, 1:], labels)),
+                lambda x, f=function: _code(f(x[:, 1:], labels)),
                 f"(x) => model.transport.layers[{i}].{way}(x.subarray(1), x[0])",
                 both,
             )
@@ -92,7 +93,9 @@ def test_each_operation_gives_what_torch_gives(pair):
 
 def test_codes_and_swaps_are_those_of_torch(pair):
     model, page = pair
-    images = torch.rand(COUNT, *model.config.image_shape, generator=torch.Generator().manual_seed(2))
+    images = torch.rand(
+        COUNT, *model.config.image_shape, generator=torch.Generator().manual_seed(2)
+    )
     images *= torch.linspace(0.1, 1, COUNT)[:, None, None, None]
     codes = model.encode(images)
     expected = torch.cat([codes.specified.mean, codes.unspecified.mean], dim=1)
@@ -101,13 +104,21 @@ def test_codes_and_swaps_are_those_of_torch(pair):
     styles = images.flip(0)
     swapped = model.swap(images, styles).flatten(1).numpy()
     assert swapped.std(axis=0).max() > 0.03
-    assert np.abs(run_script(page, "(a, b) => model.swap(a, b)", images, styles) - swapped).max() <= CLOSE
+    assert (
+        np.abs(run_script(page, "(a, b) => model.swap(a, b)", images, styles) - swapped).max()
+        <= CLOSE
+    )
 
 
 @pytest.mark.parametrize("channels", ["gray", "color"])
 @pytest.mark.parametrize(
     ("fit", "background", "invert"),
-    [("pad", "white", False), ("pad", "black", True), ("crop", "black", False), ("stretch", "black", True)],
+    [
+        ("pad", "white", False),
+        ("pad", "black", True),
+        ("crop", "black", False),
+        ("stretch", "black", True),
+    ],
 )
 def test_a_picture_is_prepared_as_prepare_does(scripts, channels, fit, background, invert):
     conversion = Conversion((24, 17), fit, channels, background, invert)
