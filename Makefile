@@ -76,7 +76,7 @@ champion: setup  ## list the registered versions: which one is champion, and why
 	@python -m pipeline champion
 
 explore: setup  ## play with a model in the browser: make explore, or make explore VERSION=3
-	@python -m pipeline explore $(or $(VERSION),champion) --open
+	@python -m pipeline explore $(VERSION) --open
 
 reproduce: setup  ## rerun a registered version from its commit and compare: make reproduce VERSION=1
 	python -m pipeline reproduce --version $(VERSION)

@@ -22,8 +22,19 @@ from benchmarks.measure import LATEST, Result, machine
 RESULTS = Path(__file__).parent / "results"
 DOCUMENT = Path(__file__).parents[1] / "docs/benchmarks.md"
 START, END = "<!-- table -->", "<!-- /table -->"  # lines of the document
-# In the order of the table. "gpu" has no results without a CUDA device.
-NAMES = ("step", "plain", "quality", "encode", "ruler", "together", "overhead", "growth", "gpu")
+# In the order of the table. "gpu" needs a CUDA device, "explorer" Chromium: without, no results.
+NAMES = (
+    "step",
+    "plain",
+    "quality",
+    "encode",
+    "ruler",
+    "together",
+    "overhead",
+    "growth",
+    "explorer",
+    "gpu",
+)
 
 
 def run_here(name: str) -> None:

@@ -25,28 +25,37 @@ from pipeline.tracking import champion, registry, served_model
 from pipeline.tracking.registry import DATASET_TAG, DIGEST_TAG, NAME
 from pipeline.tracking.store import connect, one_line
 from vaegan.devices import configure_torch
+from vaegan.model.config import ModelStructure
 from vaegan.model.vae import CONFIG_FILE, DisentanglingVAE, read_description
 
 DATA_TAG = "data.sha256"  # of a version: the training images
 CONVERSION = "conversion.json"  # in a version's files
 SHOWN_DIGITS = 12  # of a digest
+STROKES = ("mnist", "kmnist", "digits")  # named sets of light strokes, known without their images
 
 
-def explore(reference: str, path: Path) -> str | None:
+def explore(reference: str | None, path: Path) -> list[str]:
     """Writes the explorer of a version.
 
     Args:
-        reference: Number or alias of a version.
+        reference: Number or alias of a version; None takes the champion or, if there is none, the
+            version that was trained last.
         path: The file that is written.
 
     Returns:
-        Why there is no map; None if there is one.
+        What a person should know: another version than the champion, no map.
 
     Raises:
         ValueError: there is no such version, its files are damaged, or the page cannot run it.
     """
     connect()
-    version = find_version(reference)
+    notes = []
+    if reference is None and not (known := _aliases()) & {champion.ALIAS}:
+        reference = registry.ALIAS
+        if known:
+            wanted = f"champion of {champion.MAIN_DATASET}"
+            notes.append(f"there is no {wanted}: this is the version that was trained last")
+    version = find_version(reference or champion.ALIAS)
     folder = Path(download_artifacts(f"models:/{NAME}/{version.version}"))
     described = sorted(folder.rglob(CONFIG_FILE))
     if not described:
@@ -56,10 +65,16 @@ def explore(reference: str, path: Path) -> str | None:
     model_folder = described[0].parent
     model = DisentanglingVAE.load(model_folder)
     dataset, obstacle = find_dataset(version)
-    page = build_page(model, _subject(version, folder, model_folder, dataset), dataset)
+    page = build_page(
+        model, _subject(version, folder, model_folder, model.config, dataset), dataset
+    )
     with atomic_file(path) as part:
         part.write_text(page, encoding="utf-8")
-    return obstacle
+    return notes + ([f"the page has no map: {obstacle}"] if obstacle else [])
+
+
+def _aliases() -> set[str]:
+    return {alias for version in registry.list_versions() for alias in version.aliases}
 
 
 def find_version(reference: str) -> ModelVersion:
@@ -107,12 +122,15 @@ def find_dataset(version: ModelVersion) -> tuple[Dataset | None, str | None]:
 
 
 def _subject(
-    version: ModelVersion, folder: Path, model_folder: Path, dataset: Dataset | None
+    version: ModelVersion,
+    folder: Path,
+    model_folder: Path,
+    structure: ModelStructure,
+    dataset: Dataset | None,
 ) -> Subject:
     """Words, classes and conversion of a version."""
     about = read_description(model_folder)["about"]
     name = str(about.get("dataset", version.tags.get(DATASET_TAG, "unknown images")))
-    structure = DisentanglingVAE.load(model_folder).config
     identities = sorted(folder.rglob(f"{served_model.IDENTITIES}.safetensors"))
     if identities:
         names, codes = served_model.read_identities(identities[0])
@@ -148,14 +166,11 @@ def _subject(
     )
 
 
-STROKES = ("mnist", "kmnist", "digits")  # named sets of light strokes, known without their images
-
-
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns 0, or 1 after a message."""
     parser = argparse.ArgumentParser(prog="python -m pipeline explore", description=__doc__)
     parser.add_argument(
-        "version", nargs="?", default=champion.ALIAS, help="number or alias; default: champion"
+        "version", nargs="?", help="number or alias; default: the champion, else the latest"
     )
     parser.add_argument("-o", "--output", type=Path, default=Path("explorer.html"), metavar="FILE")
     parser.add_argument(
@@ -165,12 +180,12 @@ def main(argv: list[str] | None = None) -> int:
     configure_torch(1)
     try:
         with one_line():
-            obstacle = explore(options.version, options.output)
+            notes = explore(options.version, options.output)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if obstacle:
-        print(f"note: the page has no map: {obstacle}", file=sys.stderr)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     size = options.output.stat().st_size / 2**20
     print(f"{options.output.resolve()} ({size:.1f} MiB)")
     if options.open and sys.stdout.isatty() and "CI" not in os.environ:

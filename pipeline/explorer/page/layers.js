@@ -5,40 +5,60 @@
 const NORM_EPSILON = 1e-5; // of torch's batch normalisation
 
 /**
- * Returns out[m * N + n] = bias[n] + sum_k left[m * K + k] * right[n * K + k].
+ * Returns out[m * N + n] = bias[m] + sum_k left[m * K + k] * right[n * K + k].
  *
- * In blocks of 2 x 4 results, so that each number that is read is used several times.
+ * In blocks of 4 x 2, 4 x 1 and 1 x 4 results: each number that is read is used several times, and
+ * no sum waits for another one.
  */
 function product(left, right, bias, M, N, K) {
   const out = new Float32Array(M * N);
-  const even = M & ~1;
-  const fours = N & ~3;
-  for (let m = 0; m < even; m += 2) {
-    const l0 = m * K;
-    const l1 = l0 + K;
-    for (let n = 0; n < fours; n += 4) {
-      const r0 = n * K;
-      const r1 = r0 + K;
-      const r2 = r1 + K;
-      const r3 = r2 + K;
-      let a0 = bias[n], a1 = bias[n + 1], a2 = bias[n + 2], a3 = bias[n + 3];
+  const rows = M & ~3;
+  const pairs = N & ~1;
+  for (let m = 0; m < rows; m += 4) {
+    const l0 = m * K, l1 = l0 + K, l2 = l1 + K, l3 = l2 + K;
+    for (let n = 0; n < pairs; n += 2) {
+      const r0 = n * K, r1 = r0 + K;
+      let a0 = bias[m], a1 = bias[m + 1], a2 = bias[m + 2], a3 = bias[m + 3];
       let b0 = a0, b1 = a1, b2 = a2, b3 = a3;
       for (let k = 0; k < K; k++) {
-        const x = left[l0 + k];
-        const y = left[l1 + k];
-        const w0 = right[r0 + k], w1 = right[r1 + k], w2 = right[r2 + k], w3 = right[r3 + k];
-        a0 += x * w0; a1 += x * w1; a2 += x * w2; a3 += x * w3;
-        b0 += y * w0; b1 += y * w1; b2 += y * w2; b3 += y * w3;
+        const x = right[r0 + k], y = right[r1 + k];
+        const w0 = left[l0 + k], w1 = left[l1 + k], w2 = left[l2 + k], w3 = left[l3 + k];
+        a0 += w0 * x; a1 += w1 * x; a2 += w2 * x; a3 += w3 * x;
+        b0 += w0 * y; b1 += w1 * y; b2 += w2 * y; b3 += w3 * y;
+      }
+      const o = m * N + n;
+      out[o] = a0; out[o + N] = a1; out[o + 2 * N] = a2; out[o + 3 * N] = a3;
+      out[o + 1] = b0; out[o + N + 1] = b1; out[o + 2 * N + 1] = b2; out[o + 3 * N + 1] = b3;
+    }
+    for (let n = pairs; n < N; n++) {
+      const r = n * K;
+      let a0 = bias[m], a1 = bias[m + 1], a2 = bias[m + 2], a3 = bias[m + 3];
+      for (let k = 0; k < K; k++) {
+        const x = right[r + k];
+        a0 += left[l0 + k] * x; a1 += left[l1 + k] * x;
+        a2 += left[l2 + k] * x; a3 += left[l3 + k] * x;
+      }
+      const o = m * N + n;
+      out[o] = a0; out[o + N] = a1; out[o + 2 * N] = a2; out[o + 3 * N] = a3;
+    }
+  }
+  for (let m = rows; m < M; m++) {
+    const l = m * K;
+    const fours = N & ~3;
+    for (let n = 0; n < fours; n += 4) {
+      const r0 = n * K, r1 = r0 + K, r2 = r1 + K, r3 = r2 + K;
+      let a0 = bias[m], a1 = a0, a2 = a0, a3 = a0;
+      for (let k = 0; k < K; k++) {
+        const w = left[l + k];
+        a0 += w * right[r0 + k]; a1 += w * right[r1 + k];
+        a2 += w * right[r2 + k]; a3 += w * right[r3 + k];
       }
       const o = m * N + n;
       out[o] = a0; out[o + 1] = a1; out[o + 2] = a2; out[o + 3] = a3;
-      out[o + N] = b0; out[o + N + 1] = b1; out[o + N + 2] = b2; out[o + N + 3] = b3;
     }
-  }
-  for (let m = 0; m < M; m++) {
-    for (let n = m < even ? fours : 0; n < N; n++) {
-      let sum = bias[n];
-      for (let k = 0; k < K; k++) sum += left[m * K + k] * right[n * K + k];
+    for (let n = fours; n < N; n++) {
+      let sum = bias[m];
+      for (let k = 0; k < K; k++) sum += left[l + k] * right[n * K + k];
       out[m * N + n] = sum;
     }
   }
@@ -85,12 +105,12 @@ function convolveInto(out, input, { weight, bias, stride, padding }, first = [0,
   const columns = Math.ceil((width - first[1]) / apart);
   const under = patches(input, size, stride, padding, rows, columns);
   const length = channels * size[0] * size[1];
-  const results = product(under, weight.values, bias, rows * columns, outputs, length);
+  const results = product(weight.values, under, bias, outputs, rows * columns, length);
   let at = 0;
-  for (let r = 0; r < rows; r++) {
-    for (let q = 0; q < columns; q++) {
-      const place = (first[0] + r * apart) * width + first[1] + q * apart;
-      for (let o = 0; o < outputs; o++) out.values[o * height * width + place] = results[at++];
+  for (let o = 0; o < outputs; o++) {
+    for (let r = 0; r < rows; r++) {
+      const line = (o * height + first[0] + r * apart) * width + first[1];
+      for (let q = 0; q < columns; q++) out.values[line + q * apart] = results[at++];
     }
   }
 }
@@ -162,9 +182,7 @@ function upsample(input, { phases, extra }) {
 /** Fully connected layer with weights (outputs, inputs). */
 function linear(values, { weight, bias }) {
   const [outputs, inputs] = weight.shape;
-  return product(weight.values, values, new Float32Array(1), outputs, 1, inputs).map(
-    (sum, i) => sum + bias[i],
-  );
+  return product(weight.values, values, bias, outputs, 1, inputs);
 }
 
 function relu(values) {

@@ -45,6 +45,9 @@ def test_a_version_by_number_or_alias_gives_a_page_with_a_map_if_its_images_are_
     assert explore.main(["candidate", "-o", str(by_alias)]) == 0
     assert by_alias.read_bytes() == path.read_bytes()
     capsys.readouterr()
+    assert explore.main(["-o", str(by_alias)]) == 0  # no champion: the one trained last
+    assert by_alias.read_bytes() == path.read_bytes()
+    assert "note: there is no champion of mnist" in capsys.readouterr().err
     other = Split(bars.labels, lambda: iter([255 - bars.images]))
     about = {"name": "negatives", "class_names": list("abcd"), "url": ""}
     write_dataset({"train": other, "test": other}, about)
