@@ -46,6 +46,8 @@ class Chart {
     const pointers = new Map();
     let moved = 0;
     canvas.addEventListener("wheel", (event) => {
+      // Else the page scrolls on: whoever scrolls past a map does not want to zoom it.
+      if (!event.ctrlKey && document.activeElement !== canvas) return;
       event.preventDefault();
       this.zoom(Math.exp(-event.deltaY / 400), this.at(event));
     }, { passive: false });
