@@ -64,6 +64,8 @@ def make_model(
             for parameter in model.parameters():
                 parameter.add_(0.1 * torch.randn(parameter.shape))
             model.decoder.trunk[-1].weight.mul_(8)  # contrast
+            for coupling in model.transport.couplings if model.transport else ():
+                coupling.layers[-1].weight.mul_(4)  # log-scales near their bound
             for _ in range(30):  # batch normalisation learns what it sees
                 images = torch.rand(16, *shape)
                 codes = model.encoder(images)
