@@ -89,7 +89,8 @@ async function start() {
   const style = new StylePanel(explorer);
   const draw = new DrawPanel(explorer, (source) => style.start(source));
   if (data.map) {
-    await element("sheet").decode();
+    const sheet = element("sheet");
+    if (!sheet.complete) await new Promise((done) => sheet.addEventListener("load", done));
     const panel = new MapPanel(explorer, (source) => style.start(source));
     draw.example({ name: `test image 1 (${panel.describe(0)})`, ...explorer.codesOf(0) },
       (canvas) => explorer.paintThumbnail(canvas, 0));
