@@ -119,7 +119,7 @@ def describe_headlines(results: dict[str, Any]) -> list[dict[str, str]]:
         if (value := results.get(metric.key)) is None:
             continue
         ends = [results.get(f"interval/{metric.key}_{end}") for end in ("low", "high")]
-        interval = "" if None in ends else " to ".join(number(metric.key, end) for end in ends)
+        interval = " to ".join(number(metric.key, end) for end in ends if end is not None)
         rows.append(
             {
                 "group": metric.group,
