@@ -32,6 +32,7 @@ NAMES = (
     "together",
     "overhead",
     "growth",
+    "intake",
     "explorer",
     "gpu",
 )

@@ -15,6 +15,7 @@ STAGES = {
     "visualize": "plot the figures",
 }
 TOOLS = {
+    "inspect": "check a folder of own images and propose parameters; nothing is written",
     "check": "check params.yaml; --schema prints every key and its bounds",
     "track": "send everything on disk that the tracking store lacks",
     "results": "print the metrics of the model on disk; --all prints every one",
@@ -26,6 +27,7 @@ TOOLS = {
     "preset": "print a preset as arguments of dvc exp run; without a name, list them",
 }
 MODULES = {
+    "inspect": "pipeline.tools.inspect",
     "check": "pipeline.params",
     "track": "pipeline.tools.track",
     "results": "pipeline.tools.results",

@@ -69,7 +69,8 @@ def _counts(images: dict[str, int]) -> str:
 def _prepared(summary: dict[str, Any]) -> list[str]:
     shape = "x".join(map(str, summary["shape"]))
     counts = _counts(summary["images"])
-    return [f"data/prepared: {summary['dataset']}, images of {shape}: {counts}"]
+    line = f"data/prepared: {summary['dataset']}, images of {shape}: {counts}"
+    return [*summary["notes"], line]
 
 
 def _trained(summary: dict[str, Any]) -> list[str]:

@@ -8,17 +8,20 @@ file; ``--schema`` prints its JSON schema; ``--mark FILE`` writes a constant fil
 
 import argparse
 import json
+import math
 import sys
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, is_dataclass
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.data.config import TRAINING_IMAGES, PrepareConfig
+from pipeline.artifacts.paths import repository
+from pipeline.data.config import FOLDER, FOLDERS, NO_PATH, TRAINING_IMAGES, PrepareConfig
 from pipeline.sections import flat
 from pipeline.stages.config import EncodeConfig
 from vaegan.evaluation.config import ClassifierConfig, EvaluationConfig
@@ -97,9 +100,9 @@ def checked(content: Any, path: Path) -> Params:
     try:
         params = reader().validate_json(text)
     except ValidationError as error:
-        lines = [f"{path}: {_fault(fault)}" for fault in error.errors()]
+        lines = [f"{path}: {_fault(fault)}" for fault in _merged(error.errors(), content)]
         raise ParamsError("\n".join(lines)) from error
-    if conflicts := _conflicts(params):
+    if conflicts := _conflicts(params) + _own_conflicts(params.prepare):
         raise ParamsError("\n".join(f"{path}: {line}" for line in conflicts))
     return params
 
@@ -126,12 +129,13 @@ def _conflicts(params: Params) -> list[str]:
             "transport, or model.transport.layers: 0"
         )
     held_out, dataset = params.prepare.validation_size, params.prepare.dataset
-    if params.evaluate.split == "validation" and held_out < FEWEST_IMAGES:
+    own = dataset == FOLDER  # may come with validation images
+    if params.evaluate.split == "validation" and held_out < FEWEST_IMAGES and not own:
         found.append(
             "evaluate.split: got 'validation', expected 'test' as long as "
             f"prepare.validation_size is {held_out}, less than {FEWEST_IMAGES}"
         )
-    most = TRAINING_IMAGES[dataset] - FEWEST_IMAGES
+    most = TRAINING_IMAGES.get(dataset, math.inf) - FEWEST_IMAGES
     if held_out > most:
         found.append(
             f"prepare.validation_size: got {held_out}, expected at most {most} for {dataset}: "
@@ -149,6 +153,40 @@ def _conflicts(params: Params) -> list[str]:
     return found
 
 
+def _own_conflicts(prepare: PrepareConfig) -> list[str]:
+    """One line per parameter of own images that does not fit the data set."""
+    found, own = [], prepare.dataset == FOLDER
+    if own == (prepare.path == NO_PATH):
+        expected = f"dataset: {FOLDER}, or path: {NO_PATH}"
+        if own:
+            expected = "the path of your own images, such as images/pets"
+        found.append(f"prepare.path: got {prepare.path!r}, expected {expected}")
+    if prepare.labels != FOLDERS and not (own and prepare.labels.casefold().endswith(".csv")):
+        expected = f"{FOLDERS!r}, or the name of a .csv file in prepare.path"
+        if not own:
+            expected = f"{FOLDERS!r} as long as prepare.dataset is {prepare.dataset!r}"
+        found.append(f"prepare.labels: got {prepare.labels!r}, expected {expected}")
+    return found
+
+
+def missing_images(params: Params) -> list[str]:
+    """One line if the own images are not there."""
+    path = Path(params.prepare.path)
+    if params.prepare.dataset != FOLDER or path.exists():
+        return []
+    said = f"prepare.path: got {params.prepare.path!r}, expected a folder, a .zip or a .npz file"
+    if str(path).startswith("~"):
+        said += "; the full path, as ~ is not expanded here"
+    elif path != repository() / path and (repository() / path).exists():
+        said += (
+            ": it is in the repository, but not in this copy of DVC's, which holds only what git "
+            f"or DVC know: dvc add {path}, or set its absolute path"
+        )
+    elif Path(f"{path}.dvc").exists():
+        said += ": dvc pull fetches it"
+    return [said]
+
+
 def unavailable_devices(params: Params) -> list[str]:
     """One line per section whose device this machine lacks."""
     wanted = [key for key, value in flat(params).items()
@@ -161,6 +199,26 @@ def unavailable_devices(params: Params) -> list[str]:
         return []
     return [f"{key}: got 'cuda', expected 'auto' or 'cpu': torch finds no CUDA device here"
             for key in wanted]  # fmt: skip
+
+
+def _merged(faults: list[Any], content: Any) -> list[Any]:
+    """Faults of the content, one for each field: of a choice of types pydantic reports each."""
+    merged: dict[tuple[Any, ...], Any] = {}
+    for fault in faults:
+        location = fault["loc"]
+        place: Any = Params
+        for depth, name in enumerate(location):
+            hints = get_type_hints(place, include_extras=True) if is_dataclass(place) else {}
+            if name not in hints:
+                break
+            place = hints[name]
+            if depth + 1 < len(location) and not is_dataclass(place):  # a type of a choice
+                location = location[: depth + 1]
+                value = reduce(getitem, location, content)
+                fault = {"type": "choice", "msg": place.__metadata__[0], "input": value}
+                break
+        merged[location] = fault | {"loc": location}
+    return list(merged.values())
 
 
 def _fault(fault: Any) -> str:
@@ -180,6 +238,7 @@ def _fault(fault: Any) -> str:
             said = f"got {value}, expected a mapping"
         case _:
             allowed = fault["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+            allowed = allowed.removeprefix("String should have ")
             said = f"got {value}, expected {allowed}"
     return f"{key}: {said}{_field_help(fault['loc'])}"
 
@@ -214,7 +273,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ParamsError as error:
         print(error, file=sys.stderr)
         return 1
-    if lines := unavailable_devices(params):
+    if lines := unavailable_devices(params) + missing_images(params):
         print("\n".join(f"{PARAMS_FILE}: {line}" for line in lines), file=sys.stderr)
         return 1
     if options.mark:

@@ -30,6 +30,9 @@ NOT_RUN = {
         "run by tests/pipeline/tracking/test_registry.py; the same request is sent to a server"
     ),
     "make ui": "serves until it is stopped: tests/pipeline/tracking/test_store.py",
+    "python -m pipeline inspect images/pets": "tests/pipeline/tools/test_inspect.py",
+    "dvc add images/pets": "tests/pipeline/data/test_dvc.py",
+    "dvc repro": "trains: tests/pipeline/test_pipeline.py",
     "make preset NAME=cycle": "trains; the presets: tests/pipeline/tools/test_presets.py",
     "dvc exp run -S train.lr=2e-4": "trains: tests/pipeline/test_pipeline.py",
     "dvc exp run --queue -S 'train.lr=5e-4,4e-3'": "trains: tests/pipeline/test_experiments.py",

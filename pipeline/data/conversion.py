@@ -5,6 +5,8 @@ Imports only the standard library, numpy and Pillow, so that a served model can 
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -52,9 +54,19 @@ class Conversion:
         Raises:
             ValueError: its values have no known range, or Pillow cannot convert its mode.
         """
-        flat = flatten(image, self.shade)
+        return self.convert_flat(flatten(image, self.shade))
+
+    def convert_flat(self, flat: Image.Image, pixels: np.ndarray | None = None) -> np.ndarray:
+        """Converts an image from :func:`flatten` to uint8 (C, H, W).
+
+        Args:
+            flat: The image.
+            pixels: Its pixels, uint8 (H, W) or (H, W, 3), if the caller has them already.
+        """
         mode = "L" if self.channels == "gray" else "RGB"
-        pixels = np.asarray(self._fitted(flat if flat.mode == mode else flat.convert(mode)))
+        if pixels is None or flat.mode != mode or pixels.shape[:2] != self.image_size:
+            fitted = self._fitted(flat if flat.mode == mode else flat.convert(mode))
+            pixels = np.asarray(fitted)
         pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         return np.ascontiguousarray(255 - pixels if self.invert else pixels)
 
@@ -100,25 +112,37 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror or error}") from error
-    if not content:
-        raise ValueError("is empty")
+    with strict_warnings():
+        return decode(content)
+
+
+@contextmanager
+def strict_warnings() -> Iterator[None]:
+    """Makes Pillow's warning of a decompression bomb an error, and ignores its other warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damaged metadata, which no pixel depends on
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
-            _check_header(image)
-            image.load()
-        except UnidentifiedImageError as error:
-            formats = ", ".join(FORMATS)
-            raise ValueError(f"is no image, or in none of the formats {formats}") from error
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            raise ValueError(f"has more than {MOST_PIXELS:,} pixels: {error}") from error
-        except HeaderError:
-            raise
-        except BROKEN_IN as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"cannot be decoded: {reason}") from error
+        yield
+
+
+def decode(content: bytes) -> Image.Image:
+    """Decodes the content of a file within :func:`strict_warnings`; see :func:`open_image`."""
+    if not content:
+        raise ValueError("is empty")
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        _check_header(image)
+        image.load()
+    except UnidentifiedImageError as error:
+        formats = ", ".join(FORMATS)
+        raise ValueError(f"is no image, or in none of the formats {formats}") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ValueError(f"has more than {MOST_PIXELS:,} pixels: {error}") from error
+    except HeaderError:
+        raise
+    except BROKEN_IN as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"cannot be decoded: {reason}") from error
     return image
 
 
@@ -171,10 +195,12 @@ def _eight_bits(image: Image.Image, kind: str | None) -> Image.Image:
     return Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
 
 
-def is_gray(image: Image.Image) -> bool:
-    """Whether an image from :func:`flatten` has no colour: mode "L", or equal channels."""
-    if image.mode == "L":
+def is_gray(pixels: np.ndarray) -> bool:
+    """Whether pixels, uint8 (H, W) or (H, W, 3), have no colour: one channel, or equal ones."""
+    if pixels.ndim == 2:
         return True
-    pixels = np.asarray(image)
-    red = pixels[..., 0]
-    return bool((red == pixels[..., 1]).all() and (red == pixels[..., 2]).all())
+    for step in (16, 1):  # a picture with colour has some of it nearly everywhere
+        red, green, blue = (pixels[::step, ::step, channel] for channel in range(3))
+        if not (np.array_equal(red, green) and np.array_equal(red, blue)):
+            return False
+    return True

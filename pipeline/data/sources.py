@@ -1,10 +1,7 @@
 """Sources of images: torchvision's archives, on disk or downloaded, and scikit-learn's digits."""
 
-import gzip
 import hashlib
-import math
 import os
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +14,7 @@ from torchvision import datasets
 from pipeline.artifacts.dataset import Split
 from pipeline.artifacts.files import atomic_file
 from pipeline.data.download import DownloadError, download
+from pipeline.data.idx import ArchiveError, idx_blocks
 from vaegan.data import LabelledImages
 
 ARCHIVED: dict[str, type[datasets.MNIST]] = {
@@ -28,12 +26,6 @@ CLASS_COUNT = 10
 DIGITS_SPLIT_SEED = 0
 
 Splits = dict[str, Split]
-
-BLOCK = 1 << 22  # bytes of unpacked images in memory at a time
-
-
-class ArchiveError(ValueError):
-    """An archive differs from the published one, or does not contain the expected array."""
 
 
 class UnavailableError(OSError):
@@ -116,35 +108,7 @@ def _open_split(folder: Path, prefix: str) -> Split:
 
 
 def _blocks(archive: Path, rank: int) -> Iterator[np.ndarray]:
-    """Yields the rows of a gzipped IDX file, uint8 (B, ...), a few megabytes at a time.
-
-    IDX: two zero bytes, 8 for uint8, the rank, each length as big-endian uint32, the values.
-
-    Raises:
-        ArchiveError: the file does not contain a uint8 array of that rank, or has more or fewer
-            bytes than its header states.
-    """
-    with gzip.open(archive) as packed:
-        header = packed.read(4 + 4 * rank)
-        if len(header) < 4 + 4 * rank or header[:4] != bytes([0, 0, 8, rank]):
-            raise _not_idx(archive, rank, f"its header is {header.hex()}")
-        left, *shape = struct.unpack(f">{rank}I", header[4:])
-        size = math.prod(shape)
-        while left:
-            rows = min(left, max(1, BLOCK // max(1, size)))
-            content = packed.read(rows * size)
-            if len(content) < rows * size:
-                raise _not_idx(archive, rank, "fewer bytes than its header states")
-            yield np.frombuffer(content, np.uint8).reshape(rows, *shape)
-            left -= rows
-        if packed.read(1):
-            raise _not_idx(archive, rank, "more bytes than its header states")
-
-
-def _not_idx(archive: Path, rank: int, reason: str) -> ArchiveError:
-    return ArchiveError(
-        f"{archive.name} does not hold an IDX array of uint8 of rank {rank}: {reason}"
-    )
+    return idx_blocks(archive.open("rb"), archive.name, rank)
 
 
 def load_embedded_digits() -> Splits:

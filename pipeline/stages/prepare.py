@@ -1,17 +1,20 @@
 """Stage ``prepare``: converts the data set named in ``params.yaml`` to memory-mappable arrays.
 
-``python -m pipeline prepare`` writes ``data/prepared``. Archives are read from, and downloaded
-to, ``data/raw`` of the user's own repository.
+``python -m pipeline prepare`` writes ``data/prepared``. Archives of named data sets are read from,
+and downloaded to, ``data/raw`` of the user's own repository; own images lie in ``prepare.path``.
 """
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pipeline.artifacts.dataset import Dataset, as_they_are, read_dataset, write_dataset
 from pipeline.artifacts.paths import PREPARED, repository
+from pipeline.data.config import FOLDER, PrepareConfig
+from pipeline.data.opening import describe, open_splits, told
+from pipeline.data.own import examine
 from pipeline.data.sources import (
     ARCHIVED,
     Splits,
@@ -19,15 +22,14 @@ from pipeline.data.sources import (
     load_archives,
     load_embedded_digits,
 )
+from pipeline.data.spool import open_spool
 from vaegan.data import stratified_subset
 from vaegan.rng import numpy_rng
-
-if TYPE_CHECKING:  # no stage computes with the code of these
-    from pipeline.data.config import PrepareConfig
 
 RAW = Path("data/raw")
 SHAPE = 1, 28, 28  # of an image of every named data set
 VALIDATION = 0, "validation"  # seed and purpose of the rng that chooses held-out images
+MOST_FAULTS = 50  # lines of an error
 
 NUMERALS = [str(numeral) for numeral in range(10)]
 ABOUT: dict[str, dict[str, Any]] = {
@@ -64,7 +66,7 @@ ABOUT: dict[str, dict[str, Any]] = {
 }
 
 
-def prepare(params: "PrepareConfig", raw: Path, folder: Path = PREPARED) -> Dataset:
+def prepare(params: PrepareConfig, raw: Path, folder: Path = PREPARED) -> Dataset:
     """Writes the data set, or the fallback if it is unavailable, and opens it.
 
     Args:
@@ -83,6 +85,42 @@ def prepare(params: "PrepareConfig", raw: Path, folder: Path = PREPARED) -> Data
     about |= {"factors": {}, "conversion": as_they_are(SHAPE)}
     write_dataset(splits, about, folder)
     return read_dataset(folder)
+
+
+def prepare_own(params: PrepareConfig, folder: Path = PREPARED) -> list[str]:
+    """Writes the data set of the user's own images.
+
+    Args:
+        params: The section ``prepare``.
+        folder: The folder that is written; unchanged on failure.
+
+    Returns:
+        Lines about them.
+
+    Raises:
+        ValueError: no data set can be made of them; a line per fault.
+    """
+    path = Path(params.path)
+    with open_spool(folder) as spool:
+        images = examine(path, params, spool)
+        if images.faults:
+            raise ValueError(_all(images.faults, path))
+        splits, factors = open_splits(images, spool)
+        name = path.resolve().name if path.is_dir() else path.stem
+        name = f"own {name}" if name in ABOUT else name
+        about = {"name": name, "requested": params.dataset, **describe(images, factors)}
+        write_dataset(splits, about, folder)
+    return told(images)
+
+
+def _all(faults: list[str], path: Path) -> str:
+    """The faults as one message, as many as fit on a screen."""
+    lines = [f"{len(faults):,} faults in {path}:"] if len(faults) > 1 else []
+    lines += faults[:MOST_FAULTS]
+    if len(faults) > MOST_FAULTS:
+        more = len(faults) - MOST_FAULTS
+        lines.append(f"and {more:,} more: python -m pipeline inspect {path} lists them all")
+    return "\n".join(lines)
 
 
 def hold_out(splits: Splits, size: int) -> Splits:
@@ -115,7 +153,7 @@ def hold_out(splits: Splits, size: int) -> Splits:
     }
 
 
-def _load(params: "PrepareConfig", raw: Path) -> tuple[str, Splits]:
+def _load(params: PrepareConfig, raw: Path) -> tuple[str, Splits]:
     """Returns the name of the data set used, which may be the fallback, and its splits."""
     if params.dataset == "digits":
         return "digits", load_embedded_digits()
@@ -135,13 +173,17 @@ def _load(params: "PrepareConfig", raw: Path) -> tuple[str, Splits]:
         return "digits", load_embedded_digits()
 
 
-def run(params: "PrepareConfig") -> dict[str, Any]:
+def run(params: PrepareConfig) -> dict[str, Any]:
     """Writes ``data/prepared``; archives lie in ``data/raw`` of the user's own repository.
 
     Returns:
-        Name of the data set (``dataset``), (C, H, W) of an image (``shape``) and the number of
-        images by split (``images``).
+        Name of the data set (``dataset``), (C, H, W) of an image (``shape``), the number of images
+        by split (``images``), and lines about own images (``notes``).
     """
-    dataset = prepare(params, repository() / RAW)
+    if params.dataset == FOLDER:
+        notes, dataset = prepare_own(params), read_dataset()
+    else:
+        notes, dataset = [], prepare(params, repository() / RAW)
     images = {split: len(data) for split, data in dataset.splits.items()}
-    return {"dataset": dataset.name, "shape": dataset.train.image_shape, "images": images}
+    shape = dataset.train.image_shape
+    return {"dataset": dataset.name, "shape": shape, "images": images, "notes": notes}

@@ -165,10 +165,39 @@ def _checked_out(version: ModelVersion) -> Iterator[Path]:
             if (root / "data/raw").is_dir():
                 (project / "data").mkdir(exist_ok=True)
                 (project / "data/raw").symlink_to(root / "data/raw")
+            _check_out_images(root, project)
             yield project
         finally:
             with patient():
                 _remove_worktree(root, folder)
+
+
+def _check_out_images(root: Path, project: Path) -> None:
+    """Copies own images that DVC keeps, as of the commit, from the cache of the user's repository.
+
+    Raises:
+        ReproductionError: the cache does not have them.
+    """
+    files = [str(path.relative_to(project)) for path in project.glob("images/*.dvc")]
+    if not files:
+        return
+    dvc = (sys.executable, "-m", "dvc")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("DVC_")}
+
+    def run(folder: Path, *arguments: str) -> str:
+        done = subprocess.run(
+            [*dvc, *arguments], cwd=folder, env=kept, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise ReproductionError(
+                f"own images of {', '.join(files)} are not in DVC's cache: dvc pull fetches them "
+                f"if a remote has them ({' '.join(done.stderr.split())})"
+            )
+        return done.stdout.strip()
+
+    run(project, "cache", "dir", "--local", run(root, "cache", "dir"))
+    run(project, "checkout", "-q", *files)
+    run(project, "config", "--local", "--unset", "cache.dir")  # outputs are not to come from it
 
 
 def _remove_worktree(root: Path, folder: Path) -> None:

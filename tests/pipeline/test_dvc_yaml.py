@@ -120,7 +120,7 @@ def test_a_folder_is_a_dependency_only_of_a_stage_that_needs_every_file_of_it(st
 
 
 def test_dvc_yaml_stays_short():
-    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 110
+    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 115
 
 
 EDITS = {

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
+from dataclasses import FrozenInstanceError, asdict, fields, is_dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
@@ -163,7 +163,7 @@ def broken_values() -> list[tuple[str, object]]:
                 continue
             key, kind = f"{prefix}{name}", field.get("type")
             cases.extend((key, value) for value in ([1], {"a": 1}, "1", ""))
-            if kind != "boolean":
+            if kind != "boolean" and not any(value is True for value in field.get("enum", ())):
                 cases.append((key, True))
             if kind in ("integer", "number"):
                 cases.extend((key, value) for value in (float("nan"), float("inf"), -float("inf")))
@@ -223,7 +223,13 @@ def test_an_unknown_key_is_named_in_every_section(tmp_path, section):
         ("train.weights.confusion", -1, "greater than or equal to 0"),
         ("model.specified.variational", 1, "boolean"),
         ("model.unspecified.dim", 0, "greater than or equal to 1"),
-        ("prepare.dataset", "cifar", "'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
+        ("prepare.dataset", "cifar", "'mnist', 'fashion_mnist', 'kmnist', 'digits' or 'folder'"),
+        ("prepare.image_size", 4, r"got 4, expected 'auto', 8 to 128, or \[height, width\] \(Pix"),
+        ("prepare.image_size", [8, 129], r"got \[8, 129\], expected 'auto', 8 to 128, or "),
+        ("prepare.image_size", [8, 8, 8], r"got \[8, 8, 8\], expected 'auto', 8 to 128, or "),
+        ("prepare.path", "", "got '', expected at least 1 character"),
+        ("prepare.test_fraction", 1.0, "less than 1"),
+        ("prepare.min_images", 1, "greater than or equal to 2"),
         ("visualize.tsne_images", 10**6, "less than or equal to 10000"),
         ("train.seed", 2**70, "less than 4294967296"),
         ("train.weights", [1, 2], "a mapping"),
@@ -252,8 +258,9 @@ def test_evaluating_on_validation_images_needs_held_out_images(tmp_path):
     [("digits", 1337), ("mnist", 59_900), ("fashion_mnist", 59_900), ("kmnist", 59_900)],
 )
 def test_no_more_images_are_held_out_than_a_named_data_set_can_spare(tmp_path, dataset, most):
-    section = {"dataset": dataset, "fallback": "none", "download_timeout": 10.0}
-    path = changed(tmp_path, "prepare", section | {"validation_size": most})
+    section = asdict(load_params(SHIPPED).prepare)
+    section |= {"dataset": dataset, "validation_size": most}
+    path = changed(tmp_path, "prepare", section)
     assert load_params(path).prepare.validation_size == most
     path.write_text(path.read_text().replace(str(most), str(most + 1)))
     with pytest.raises(ParamsError) as error:
@@ -262,6 +269,67 @@ def test_no_more_images_are_held_out_than_a_named_data_set_can_spare(tmp_path, d
         f"{path}: prepare.validation_size: got {most + 1}, expected at most {most} for {dataset}: "
         f"100 of its {most + 100} training images have to be left"
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"path": "pets"}, "prepare.path: got 'pets', expected dataset: folder, or path: images"),
+        ({"dataset": "folder"}, "prepare.path: got 'images', expected the path of your own images"),
+        (
+            {"labels": "a.csv"},
+            "prepare.labels: got 'a.csv', expected 'folders' as long as prepare.dataset is 'mnist'",
+        ),
+        (
+            {"dataset": "folder", "path": "pets", "labels": "a.txt"},
+            "prepare.labels: got 'a.txt', expected 'folders', or the name of a .csv file",
+        ),
+    ],
+)
+def test_parameters_of_own_images_need_own_images(tmp_path, values, said):
+    section = asdict(load_params(SHIPPED).prepare)
+    with pytest.raises(ParamsError) as error:
+        load_params(changed(tmp_path, "prepare", section | values))
+    (line,) = str(error.value).splitlines()
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("values", "read"),
+    [
+        ({"image_size": 32}, 32),
+        ({"image_size": [112, 92]}, (112, 92)),
+        ({"image_size": "auto"}, "auto"),
+    ],
+)
+def test_a_size_is_a_side_or_both(tmp_path, values, read):
+    section = asdict(load_params(SHIPPED).prepare) | {"dataset": "folder", "path": "a b/c.zip"}
+    prepare = load_params(changed(tmp_path, "prepare", section | values)).prepare
+    assert prepare.image_size == read
+    assert prepare.path == "a b/c.zip"
+
+
+def test_own_images_that_are_not_there_stop_everything_with_a_remedy(tmp_path, monkeypatch, capsys):
+    """Run by DVC's first stage, also in its temporary copies of the repository."""
+    user, copy = tmp_path / "user", tmp_path / "copy"
+    (user / "images/pets").mkdir(parents=True)
+    copy.mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(user))
+    monkeypatch.chdir(copy)
+    section = asdict(load_params(SHIPPED).prepare) | {"dataset": "folder"}
+    for path, remedy in (
+        ("images/cars", "expected a folder, a .zip or a .npz file"),
+        ("~/pets", "the full path, as ~ is not expanded"),
+        ("images/pets", "dvc add images/pets, or set its absolute path"),
+    ):
+        changed(copy, "prepare", section | {"path": path})
+        assert module.main(["--mark", "checked"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"params.yaml: prepare.path: got '{path}', expected ")
+        assert remedy in line
+    assert not Path("checked").exists()
+    changed(copy, "prepare", section | {"path": str(user / "images/pets")})
+    assert module.main([]) == 0
 
 
 def test_a_code_too_large_for_a_transport_is_refused(tmp_path):

@@ -50,7 +50,8 @@ def fail(fault: BaseException):
 
 def test_a_stage_gets_its_own_checked_section(stage):
     seen = []
-    stage(lambda section: seen.append(section) or {"dataset": "x", "shape": (1,), "images": {}})
+    summary = {"dataset": "x", "shape": (1,), "images": {}, "notes": ["a note"]}
+    stage(lambda section: seen.append(section) or summary)
     assert run_stage("prepare") == 0
     assert seen[0].dataset == "mnist"
 

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from pipeline.artifacts.dataset import as_they_are, read_dataset
 from pipeline.data.config import TRAINING_IMAGES, PrepareConfig
 from pipeline.data.download import DownloadError, download
 from pipeline.data.sources import ArchiveError, UnavailableError, load_embedded_digits
+from pipeline.params import load_params
 from pipeline.run import run_stage
 from pipeline.stages import prepare as stage
 
@@ -145,8 +147,12 @@ def silent() -> Iterator[SilentServer]:
 def params(
     dataset: str = "mnist", fallback: str = "none", timeout: float = 30.0, held_out: int = 0
 ) -> PrepareConfig:
-    return PrepareConfig(
-        dataset=dataset, fallback=fallback, download_timeout=timeout, validation_size=held_out
+    return replace(
+        load_params(REPOSITORY / "params.yaml").prepare,
+        dataset=dataset,
+        fallback=fallback,
+        download_timeout=timeout,
+        validation_size=held_out,
     )
 
 
