@@ -11,8 +11,8 @@ INSTALL := index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config ge
 	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-team repro refetch test check format ui track results preset seeds compare \
-	experiments champion reproduce screenshots bench frontier docs lock clean
+.PHONY: help setup setup-dev setup-team repro refetch test check format ui track results report preset seeds compare \
+	experiments champion explore reproduce screenshots bench frontier docs lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -51,6 +51,9 @@ track: setup  ## send what lies on disk to the tracking store, whatever it lacks
 results: setup  ## print the headline metrics of the model on disk, one per line
 	@python -m pipeline results
 
+report: setup  ## write the report on the model on disk, one HTML file
+	@python -m pipeline report
+
 preset: setup  ## run a preset as an experiment: make preset NAME=cycle
 	@test -n "$(NAME)" || { echo "error: make preset NAME=..., one of:"; python -m pipeline preset; exit 1; }
 	changes=$$(python -m pipeline preset $(NAME)) && dvc exp run --temp --name $(NAME) $$changes
@@ -75,10 +78,13 @@ experiments: setup  ## DVC's table of experiments: changed parameters and the ma
 champion: setup  ## list the registered versions: which one is champion, and why
 	@python -m pipeline champion
 
+explore: setup  ## play with a model in the browser: make explore, or make explore VERSION=3
+	@python -m pipeline explore $(VERSION) --open
+
 reproduce: setup  ## rerun a registered version from its commit and compare: make reproduce VERSION=1
 	python -m pipeline reproduce --version $(VERSION)
 
-screenshots: setup  ## take a picture of MLflow's page for the documents (needs Chromium)
+screenshots: setup  ## take pictures of MLflow's page and the explorer for the documents (needs Chromium)
 	python -m pipeline.tools.screenshots
 
 bench: repro  ## run all benchmarks: about three quarters of an hour, with nothing else running

@@ -22,7 +22,7 @@ from benchmarks.measure import LATEST, Result, machine
 RESULTS = Path(__file__).parent / "results"
 DOCUMENT = Path(__file__).parents[1] / "docs/benchmarks.md"
 START, END = "<!-- table -->", "<!-- /table -->"  # lines of the document
-# In the order of the table. "gpu" has no results without a CUDA device.
+# In the order of the table. "gpu" needs a CUDA device, "explorer" Chromium: without, no results.
 NAMES = (
     "step",
     "plain",
@@ -34,7 +34,9 @@ NAMES = (
     "overhead",
     "growth",
     "intake",
-) + ("gpu",)
+    "explorer",
+    "gpu",
+)
 
 
 def run_here(name: str) -> None:

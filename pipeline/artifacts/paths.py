@@ -12,6 +12,7 @@ CLASSIFIER = Path("classifier")
 METRICS = Path("reports/metrics.json")
 SWAPS = Path("reports/swaps.csv")
 FIGURES = Path("reports/figures")
+REPORT = Path("reports/report.html")
 # The outputs of each stage, as in dvc.yaml.
 OUTPUTS: dict[str, tuple[Path, ...]] = {
     "check": (CHECKED,),

@@ -1,4 +1,4 @@
-"""Takes the documents' screenshot of MLflow's page.
+"""Takes the documents' screenshots: MLflow's page, and the explorer of the champion.
 
 ``make screenshots`` runs it, in a repository in which experiments have been run; it needs Chromium.
 It serves MLflow's page on loopback while the picture is taken.
@@ -16,6 +16,9 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from pipeline.tools.explore import explore
+from vaegan.devices import configure_torch
 
 FIGURES = Path("docs/figures")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -77,11 +80,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=FIGURES, help="where to write it")
     options = parser.parse_args(argv)
     options.folder.mkdir(parents=True, exist_ok=True)
+    configure_torch(1)
     try:
         with serve_mlflow() as address:
             url = address + RUNS.format(experiment=options.experiment)
             shoot(url, options.folder / "mlflow_runs.png", (2300, 640))
-    except (OSError, subprocess.SubprocessError) as error:
+        with tempfile.TemporaryDirectory() as folder:
+            page = Path(folder) / "explorer.html"
+            explore(None, page)
+            shoot(page.as_uri(), options.folder / "explorer.png", (1180, 2170))
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
