@@ -193,10 +193,11 @@ def unavailable_devices(params: Params) -> list[str]:
               if key.endswith(".device") and value not in ("auto", "cpu")}  # fmt: skip
     if not wanted:
         return []
-    from vaegan.devices import available  # torch takes seconds, and no other check needs it
+    import torch  # takes seconds, and no other check needs it
 
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     return [f"{key}: got {name!r}, expected 'auto' or 'cpu': torch finds no such device here"
-            for key, name in wanted.items() if not available(name)]  # fmt: skip
+            for key, name in wanted.items() if not found[name]]  # fmt: skip
 
 
 def _merged(faults: list[Any], content: Any) -> list[Any]:

@@ -94,7 +94,8 @@ for document in sys.argv[1:]:
     names = {}
     exec(compile(pathlib.Path(document).read_text(), document, "exec"), names)
     assert names["images"].shape == (2, 1, 28, 28)
-    assert names["swapped"].shape == (3, 1, 28, 28)
+    assert names["swapped"].shape[1:] == (1, 28, 28)
+    assert len(names["swapped"]) >= 2
     assert 0 <= names["swapped"].min() < names["swapped"].max() <= 1
 """
 

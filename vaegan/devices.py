@@ -31,14 +31,10 @@ def resolve_device(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if apple_gpu_works() else "cpu")
-    if name != "cpu" and not available(name):
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not found.get(name, True):
         raise ValueError(f"device is {name}, but torch finds no such device; take auto or cpu")
     return torch.device(name)
-
-
-def available(name: str) -> bool:
-    """Returns whether torch finds a device of the kind ``"cuda"`` or ``"mps"``."""
-    return torch.cuda.is_available() if name == "cuda" else torch.backends.mps.is_available()
 
 
 @cache
