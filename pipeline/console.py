@@ -74,6 +74,8 @@ def _prepared(summary: dict[str, Any]) -> list[str]:
 
 
 def _trained(summary: dict[str, Any]) -> list[str]:
+    if not summary["fitted"]:
+        return [summary["no_transport"]] if summary["no_transport"] else []
     return ["  ".join(f"{name} {value:.3f}" for name, value in summary["fitted"].items())]
 
 

@@ -65,8 +65,8 @@ def run(model_params: ModelConfig, params: TrainingConfig, journal: "Journal") -
     """Trains, and writes ``models/`` and ``reports/curves.csv``; resumes from a checkpoint.
 
     Returns:
-        SHA-256 of the weights (``model``), the last losses of the transport's fit (``fitted``) and
-        the number of steps (``step``).
+        SHA-256 of the weights (``model``), the last losses of the transport's fit (``fitted``), why
+        there is none if it was asked for (``no_transport``) and the number of steps (``step``).
 
     Raises:
         ArtifactError: the prepared data set is missing or damaged.
@@ -87,14 +87,31 @@ def run(model_params: ModelConfig, params: TrainingConfig, journal: "Journal") -
         "params": settings,
     } | versions
     machine["threads"] = str(torch.get_num_threads())
-    journal.begin(dataset, {"tags": machine, "note": _describe(about)}, checkpoints.key)
+    note = f"{_describe(about)} {without_transport(trainer, model_params).capitalize()}".rstrip()
+    journal.begin(dataset, {"tags": machine, "note": note}, checkpoints.key)
     curves = run_training(trainer, checkpoints, sample_images(dataset, trainer.device), journal)
     fitted = trainer.fit_transport()
     with atomic_folder(MODEL) as folder:
         trainer.model.eval().save(folder, about)
     write_curves(curves.drop(columns=UNREPEATABLE))
     checkpoints.clear()
-    return {"model": weights_digest(MODEL), "fitted": fitted, "step": params.steps}
+    return {
+        "model": weights_digest(MODEL),
+        "fitted": fitted,
+        "no_transport": without_transport(trainer, model_params),
+        "step": params.steps,
+    }
+
+
+def without_transport(trainer: Trainer, asked: ModelConfig) -> str:
+    """Says why a model has no transport although its parameters ask for one; "" otherwise."""
+    if trainer.model.transport is not None or not asked.transport.layers:
+        return ""
+    per_class = len(trainer.labels) / trainer.model.config.class_count
+    return (
+        f"no class transport: {per_class:.0f} training images per class, fewer than "
+        f"train.transport.images_per_class: {trainer.config.transport.images_per_class}"
+    )
 
 
 def sample_images(dataset: Dataset, device: torch.device) -> torch.Tensor:

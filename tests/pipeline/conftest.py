@@ -66,7 +66,9 @@ def workspace(tmp_path, monkeypatch, bars, model_config):
 @pytest.fixture
 def small(workspace) -> Params:
     params = load_params(SHIPPED)
-    transport = replace(params.train.transport, steps=10, changes=4, images_per_change=8)
+    transport = replace(
+        params.train.transport, steps=10, changes=4, images_per_change=8, images_per_class=2
+    )
     return replace(
         params,
         model=replace(params.model, base_channels=2),

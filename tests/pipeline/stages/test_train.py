@@ -66,6 +66,15 @@ def test_a_failed_training_ends_its_run_failed_and_registers_nothing(small, monk
     assert not MlflowClient().search_model_versions("name = 'vaegan'")
 
 
+def test_a_training_on_few_images_per_class_says_that_it_has_no_transport(small, capsys):
+    fit = replace(small.train.transport, images_per_class=1000)
+    run.execute("train", replace(small, train=replace(small.train, transport=fit)))
+    said = "no class transport: 64 training images per class, fewer than train.transport.images"
+    assert said in capsys.readouterr().out
+    (found,) = mlflow.search_runs([store.connect()], output_format="list")
+    assert said[1:] in found.data.tags["mlflow.note.content"]
+
+
 def test_other_parameters_do_not_resume_from_the_checkpoint(small, monkeypatch, capsys):
     interrupted(monkeypatch, small, 12, KeyboardInterrupt())
     run.execute("train", replace(small, train=replace(small.train, lr=1e-4)))
