@@ -10,11 +10,14 @@ import time
 import urllib.request
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from PIL import Image
+from ruamel.yaml import YAML
 from torch import Tensor
 
+from pipeline.params import load_params
 from tests.pipeline.clone import Clone, small_clone
 from tests.test_documents import DOCUMENTS, ROOT, read
 
@@ -186,6 +189,30 @@ def test_a_function_in_the_documents_is_zero_for_flat_images_only(block):
     checkerboard = torch.arange(8)[:, None].add(torch.arange(8)) % 2
     assert function(torch.ones(2, 1, 8, 8)) == 0
     assert function(checkerboard.expand(2, 1, 8, 8).float()) > 0
+
+
+def test_the_function_that_holds_classes_out_changes_no_other_column(tmp_path):
+    rows = [f"{number}.png,0{number // 2},NA" for number in range(8)]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["file_name,label,pose", *rows]))
+    (block,) = [b for b in blocks("docs/own_images.md", "python") if b.startswith("def hold_out")]
+    names: dict = {"pandas": pandas}
+    exec(block, names)  # noqa: S102
+    names["hold_out"](table, ["02", "03"])
+    header, *written = table.read_text().splitlines()
+    assert header == "file_name,label,pose,split"
+    assert written == [f"{row},{'train' if n < 4 else 'unseen'}" for n, row in enumerate(rows)]
+
+
+def test_the_parameters_for_larger_pictures_are_valid(tmp_path):
+    yaml = YAML(typ="safe")
+    content = yaml.load((ROOT / "params.yaml").read_text())
+    (block,) = blocks("docs/own_images.md", "yaml")
+    for section, values in yaml.load(block).items():
+        content[section] |= values
+    with (tmp_path / "params.yaml").open("w") as file:
+        yaml.dump(content, file)
+    assert load_params(tmp_path / "params.yaml").model.base_channels == 32
 
 
 def test_the_snippets_run_and_write_the_files_that_the_text_names(clone):

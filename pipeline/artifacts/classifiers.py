@@ -11,8 +11,6 @@ from pipeline.artifacts.paths import CLASSIFIER
 from vaegan.data import LabelledImages
 from vaegan.evaluation.classifier import Classifier
 
-UNSEEN = "unseen"  # split of images of classes that were held out of the training
-
 
 def factor_words(names: Iterable[str]) -> dict[str, str]:
     """A word for each factor, by its name, for keys of metrics and for folders.

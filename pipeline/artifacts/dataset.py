@@ -18,7 +18,8 @@ from pipeline.artifacts.files import (
 from pipeline.artifacts.paths import PREPARED
 from vaegan.data import LabelledImages
 
-SPLITS = ("train", "validation", "test")  # validation only if images are held out for it
+UNSEEN = "unseen"  # split of images of classes that were held out of the training
+SPLITS = ("train", "validation", "test", UNSEEN)  # the second and the last only if there are any
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class Dataset:
     """The prepared data set.
 
     Attributes:
-        splits: Memory-mapped images by name of the split: "train" and "test", and "validation"
-            if some training images were held out.
+        splits: Memory-mapped images by name of the split: "train" and "test", "validation" if
+            some training images were held out, and "unseen" if whole classes were. The labels of
+            "unseen" are positions in ``unseen_classes``.
         factors: By name of the split, int64 (N, F): the values of the known style factors, a
             column per factor, as positions in ``factor_names``; F may be 0.
         description: Content of ``dataset.json``; its ``name`` is that of the data set used, which
@@ -59,6 +61,11 @@ class Dataset:
         return self.description.get("kind", "strokes")  # as all were before it was recorded
 
     @property
+    def unseen_classes(self) -> list[str]:
+        """Names of the classes of the split "unseen"; none of them is a class of the others."""
+        return _names(UNSEEN, self.description)
+
+    @property
     def factor_names(self) -> dict[str, list[str]]:
         """Names of the values of each known style factor, in the order of the columns."""
         return self.description.get("factors", {})
@@ -67,6 +74,11 @@ class Dataset:
     def conversion(self) -> dict[str, Any]:
         """How an image becomes one of this data set: a ``Conversion`` as a dictionary."""
         return self.description.get("conversion") or as_they_are(self.train.image_shape)
+
+
+def _names(split: str, description: dict[str, Any]) -> list[str]:
+    """Names of the classes that the labels of a split stand for."""
+    return description.get("unseen_classes", []) if split == UNSEEN else description["class_names"]
 
 
 def as_they_are(image_shape: tuple[int, int, int]) -> dict[str, Any]:
@@ -128,9 +140,9 @@ def write_dataset(splits: dict[str, Split], about: dict[str, Any], folder: Path 
     """Writes the arrays of each split and ``dataset.json``; they replace an older data set at once.
 
     Args:
-        splits: By name: "train" and "test", perhaps "validation".
+        splits: By name: "train" and "test", perhaps "validation" and "unseen".
         about: The other entries of ``dataset.json``: name, source, licence, class_names, and
-            perhaps kind, factors and conversion.
+            perhaps unseen_classes, kind, factors and conversion.
         folder: The folder that is written.
 
     Raises:
@@ -142,8 +154,9 @@ def write_dataset(splits: dict[str, Split], about: dict[str, Any], folder: Path 
             (new / name).mkdir()
             arrays = write_arrays(new / name, split.rows(), len(split.labels))
             images = read_array(new / name / "images.npy")
-            LabelledImages(images, split.labels, len(about["class_names"]))  # raises if invalid
-            counts = np.bincount(split.labels, minlength=len(about["class_names"]))
+            class_count = len(_names(name, about))
+            LabelledImages(images, split.labels, class_count)  # raises if invalid
+            counts = np.bincount(split.labels, minlength=class_count)
             described[name] = {
                 "images": len(split.labels),
                 "class_counts": counts.tolist(),
@@ -168,7 +181,7 @@ def read_dataset(folder: Path = PREPARED) -> Dataset:
                 read_array(folder / split / f"{name}.npy", arrays[name]["sha256"])
                 for name in ("images", "labels")
             )
-            splits[split] = LabelledImages(images, labels, len(description["class_names"]))
+            splits[split] = LabelledImages(images, labels, len(_names(split, description)))
             factors[split] = np.zeros((len(labels), 0), np.int64)
             if names:
                 path, digest = folder / split / "factors.npy", arrays["factors"]["sha256"]
@@ -204,6 +217,6 @@ def described_splits(folder: Path, description: dict[str, Any]) -> list[str]:
     if not {"train", "test"} <= set(names) <= set(SPLITS):
         raise ArtifactError(
             f"{folder / 'dataset.json'} describes the splits {names}, "
-            "expected train, test and perhaps validation"
+            "expected train, test and perhaps validation and unseen"
         )
     return names

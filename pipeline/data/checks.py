@@ -4,10 +4,11 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
+from pipeline.artifacts.dataset import SPLITS, UNSEEN
 from pipeline.data.config import LARGEST, SMALLEST, PrepareConfig
 from pipeline.data.decoding import Seen
 from pipeline.data.listing import Item, natural_key, shown, some
-from pipeline.data.splitting import bundles, hold_out
+from pipeline.data.splitting import PAIR, bundles, hold_out
 from vaegan.rng import numpy_rng
 
 PROPOSED = 64  # pixels of a side, for larger images
@@ -48,16 +49,22 @@ def proposed_size(sizes: Counter[tuple[int, int]]) -> int:
 
 def choose_classes(
     items: list[Item], used: np.ndarray, least: int
-) -> tuple[np.ndarray, list[str], list[str]]:
-    """Chooses the classes with enough images; those of given splits are counted in training.
+) -> tuple[np.ndarray, list[str], list[str], list[str]]:
+    """Chooses the classes with enough images in training, or else in the split "unseen".
 
     Returns:
-        Positions of their images, their names in natural order, and notes.
+        Positions of their images, names in natural order of those of the training and of the
+        unseen ones, and notes.
     """
     found = [items[p] for p in used.tolist()]
-    counts = Counter(item.label for item in found if item.split in (None, "train"))
-    rare = {label: count for label, count in counts.items() if count < least}
-    classes = sorted(counts.keys() - rare.keys(), key=natural_key)
+    trained, unseen = (
+        Counter(item.label for item in found if item.split in splits)
+        for splits in ((None, "train"), (UNSEEN,))
+    )
+    rare = {label: count for label, count in (trained | unseen).items() if count < least}
+    classes, held_out = (
+        sorted(counts.keys() - rare.keys(), key=natural_key) for counts in (trained, unseen)
+    )
     kept = np.array([item.label not in rare for item in found], bool)
     notes = []
     if rare:
@@ -66,7 +73,35 @@ def choose_classes(
             f"{len(rare):,} classes with fewer than {least} images (prepare.min_images) are left "
             f"out: {listed}"
         )
-    return used[kept], classes, notes
+    return used[kept], classes, held_out, notes
+
+
+def unseen_faults(items: list[Item], used: np.ndarray, names: list[str]) -> list[str]:
+    """Why classes cannot be held out of the training; none if none are.
+
+    Args:
+        items: All images.
+        used: Positions of the images that are used, of classes with few images too.
+        names: Names of the unseen classes with enough images.
+    """
+    found = [items[p] for p in used.tolist()]
+    counts = Counter(item.label for item in found if item.split == UNSEEN)
+    others = {item.label for item in found if item.split != UNSEEN}
+    faults = []
+    if both := sorted(counts.keys() & others, key=natural_key):
+        faults.append(f"classes of the split unseen have images in other splits: {some(both)}")
+    if few := sorted((name for name, n in counts.items() if n < PAIR), key=natural_key):
+        faults.append(
+            f"unseen classes with one image: {some(few)}; expected two or more, as half of them "
+            "train the classifier that evaluates the others"
+        )
+    # A swap: one image shows a class, and another class has a second image for the style.
+    elif names and (len(names) < 2 or max(counts[name] for name in names) <= PAIR):
+        faults.append(
+            f"the split unseen has {len(names)} class{'' if len(names) == 1 else 'es'} with enough "
+            f"images, {some(names)}; expected two or more, one of them with three images or more"
+        )
+    return faults
 
 
 def check_duplicates(
@@ -117,7 +152,7 @@ def divide(
         Positions of the images of each split, increasing; faults; notes.
     """
     given = np.array([items[p].split or "train" for p in used.tolist()])
-    splits = {name: used[given == name] for name in ("train", "validation", "test")}
+    splits = {name: used[given == name] for name in SPLITS}
     faults, notes = _check_given(items, copies, splits)
     label = dict(zip(used.tolist(), labels.tolist(), strict=True))
     if "validation" in given and config.validation_size:
@@ -163,13 +198,12 @@ def _check_given(
 ) -> tuple[list[str], list[str]]:
     """Faults and notes of splits as they were given."""
     train = splits["train"].tolist()
-    if not train:
-        return ["the images come with a split for validation or test, and none for training"], []
     known = {items[p].label for p in train}
     faults, notes = [], []
-    for name in ("validation", "test"):
+    for name in SPLITS[1:]:
         others = splits[name].tolist()
-        labels = {items[p].label for p in others}
+        # Unseen classes are no fault of their split, and it lacks no class.
+        labels = known if name == UNSEEN else {items[p].label for p in others}
         if new := sorted(labels - known, key=natural_key):
             faults.append(f"the split {name} has classes that training has not: {some(new)}")
         if others and (absent := sorted(known - labels, key=natural_key)):

@@ -47,7 +47,7 @@ class PrepareConfig:
     test_fraction: Annotated[float, Interval(gt=0, lt=1)]
     """Share of the images that becomes the test split, where the images come without one."""
     min_images: Annotated[int, Ge(2)]
-    """Classes with fewer training images are left out: two images form a pair."""
+    """Classes with fewer training images, or unseen ones, are left out: two images form a pair."""
     unreadable: Literal["error", "skip"]
     """Treatment of damaged images: all are named and nothing is written, or they are left out."""
     duplicates: Literal["together", "drop", "allow"]

@@ -18,6 +18,7 @@ SPLIT_NAMES = {
     "dev": "validation",
     "test": "test",
     "testing": "test",
+    "unseen": "unseen",
 }
 NUMBER = re.compile(r"(\d+)")
 SHOWN = 5  # names in a message that cannot name all
@@ -29,7 +30,8 @@ class Item(NamedTuple):
     Attributes:
         name: Its path as written, or its place in an array.
         label: Name of its class, in Unicode's normal form C.
-        split: "train", "validation" or "test"; None if the images come without splits.
+        split: "train", "validation", "test", or "unseen" if its class is held out of the
+            training; None if the images come without splits.
         group: Images of a group stay in one split; "" for an image that is in none.
         factors: Values of the known style factors, in the order of the listing's.
     """

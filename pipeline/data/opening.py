@@ -67,6 +67,7 @@ def describe(images: OwnImages, names: dict[str, list[str]]) -> dict[str, Any]:
     return {
         "kind": images.kind,
         "class_names": images.class_names,
+        "unseen_classes": images.unseen_classes,
         "source": f"own images, {images.listing.layout}",
         "url": "",
         "licence": "not stated",
@@ -77,12 +78,21 @@ def describe(images: OwnImages, names: dict[str, list[str]]) -> dict[str, Any]:
     }
 
 
+def class_order(images: OwnImages) -> list[str]:
+    """Lines that name the first classes."""
+    lines = [f"{len(images.class_names):,} classes in this order: {some(images.class_names)}"]
+    if images.unseen_classes:
+        count, names = len(images.unseen_classes), some(images.unseen_classes)
+        lines.append(f"{count:,} unseen classes, held out of the training: {names}")
+    return lines
+
+
 def told(images: OwnImages) -> list[str]:
-    """Lines about images that were prepared."""
+    """Lines about images, without their classes."""
     others = sum(images.listing.others.values())
     kinds = some(f"{n} .{kind}" if kind else f"{n} without extension" for kind, n in
                  images.listing.others.most_common())  # fmt: skip
-    lines = [f"{len(images.class_names):,} classes in this order: {some(images.class_names)}"]
+    lines = []
     if others:
         lines.append(f"{others:,} files that are no images are left aside: {kinds}")
     if images.tree.system:

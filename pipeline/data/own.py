@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from pipeline.artifacts.dataset import UNSEEN
 from pipeline.data.arrays import Part, all_images, find_parts, from_arrays, inner_archive
 from pipeline.data.checks import (
     check_duplicates,
@@ -19,6 +20,7 @@ from pipeline.data.checks import (
     divide,
     lines_of,
     size_fault,
+    unseen_faults,
 )
 from pipeline.data.config import FOLDERS, PrepareConfig
 from pipeline.data.conversion import Conversion, open_image
@@ -41,7 +43,8 @@ class OwnImages:
         seen: Facts about each image of the listing.
         conversion: How every image is converted.
         kind: "strokes" or "pictures".
-        class_names: In natural order.
+        class_names: In natural order, without unseen classes.
+        unseen_classes: Names of the classes that are held out of the training, in natural order.
         splits: Positions in the listing of the images of each split, int64, increasing.
         faults: Reasons why no data set can be made of them, a line each.
         notes: What the user should know, a line each.
@@ -53,15 +56,23 @@ class OwnImages:
     conversion: Conversion
     kind: Kind
     class_names: list[str] = field(default_factory=list)
+    unseen_classes: list[str] = field(default_factory=list)
     splits: dict[str, np.ndarray] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def labels(self, positions: np.ndarray) -> np.ndarray:
-        """Class of images of the listing, int64 (N,); -1 for one that no training image has."""
-        number = {name: label for label, name in enumerate(self.class_names)}
-        items = self.listing.items
-        return np.array([number.get(items[p].label, -1) for p in positions.tolist()], np.int64)
+        """Class of images of the listing, int64 (N,); -1 for one that no training image has.
+
+        The class of an image of the split "unseen" is its position in ``unseen_classes``.
+        """
+        known, unseen = (
+            {name: label for label, name in enumerate(names)}
+            for names in (self.class_names, self.unseen_classes)
+        )
+        items = (self.listing.items[p] for p in positions.tolist())
+        labels = ((unseen if i.split == UNSEEN else known).get(i.label, -1) for i in items)
+        return np.fromiter(labels, np.int64, len(positions))
 
 
 def examine(path: Path, config: PrepareConfig, spool: Path | None) -> OwnImages:
@@ -178,14 +189,16 @@ def judge(images: OwnImages, config: PrepareConfig) -> None:
     used, copies, faults, notes = check_duplicates(items, seen, used, config.duplicates)
     images.faults += faults
     images.notes += notes
-    used, classes, notes = choose_classes(items, used, config.min_images)
+    whole = used
+    used, classes, unseen, notes = choose_classes(items, used, config.min_images)
     images.notes += notes
-    images.class_names = classes
+    images.class_names, images.unseen_classes = classes, unseen
+    images.faults += unseen_faults(items, whole, unseen)
     if len(classes) < 2:
         names = f", {classes[0]}" if classes else ""
         images.faults.append(
             f"{images.tree.path} has {len(classes)} class{'' if classes else 'es'} with "
-            f"{config.min_images} images or more{names}; expected two or more"
+            f"{config.min_images} training images or more{names}; expected two or more"
         )
     if not images.faults:
         images.splits, faults, notes = divide(items, copies, used, images.labels(used), config)

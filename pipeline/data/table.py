@@ -105,7 +105,7 @@ def _item(
     if SPLIT in row:
         split = SPLIT_NAMES.get(row[SPLIT].casefold())
         if split is None:
-            problems["a split other than train, validation or test"].append(
+            problems["a split other than train, validation, test or unseen"].append(
                 f"{written} ({row[SPLIT] or 'empty'})"
             )
     for factor in factors:

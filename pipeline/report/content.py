@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from pipeline.artifacts.codes import read_codes
-from pipeline.artifacts.dataset import Dataset, read_dataset
+from pipeline.artifacts.dataset import UNSEEN, Dataset, read_dataset
 from pipeline.artifacts.files import ArtifactError, read_json
 from pipeline.artifacts.paths import CLASSIFIER, FIGURES, METRICS, MODEL
 from pipeline.report import failures
@@ -169,12 +169,19 @@ def describe_data(dataset: Dataset) -> dict[str, str]:
         if isinstance(value, str | int) and value != ""
     }
     factors = {f"factor {name}": ", ".join(v) for name, v in dataset.factor_names.items()}
-    return known | {"images": f"{shape[1]} × {shape[2]}, {colour}"} | factors
+    card = known | {"images": f"{shape[1]} × {shape[2]}, {colour}"} | factors
+    if names := dataset.unseen_classes:
+        card["classes held out of the training"] = (
+            f"{len(names)}, of {len(dataset.splits[UNSEEN])} images: "
+            + ", ".join(names[:SHOWN_CLASSES])
+            + (", ..." if len(names) > SHOWN_CLASSES else "")
+        )
+    return card
 
 
 def _splits(dataset: Dataset) -> dict[str, Any]:
-    """Images of each class in each split, for the first classes."""
-    described = dataset.description["splits"]
+    """Images of each class in each split, for the first classes; none of unseen classes."""
+    described = {n: split for n, split in dataset.description["splits"].items() if n != UNSEEN}
     names = dataset.description["class_names"]
     rows = [
         [name, *(described[split]["class_counts"][c] for split in described)]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pipeline.artifacts.classifiers import UNSEEN, factor_classifier, factor_splits
-from pipeline.artifacts.dataset import read_dataset
+from pipeline.artifacts.classifiers import factor_classifier, factor_splits
+from pipeline.artifacts.dataset import UNSEEN, read_dataset
 from pipeline.artifacts.files import atomic_folder
 from pipeline.artifacts.paths import CLASSIFIER
 from vaegan.data import LabelledImages, as_tensor, every_second, to_unit_range

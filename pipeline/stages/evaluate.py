@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pipeline.artifacts.classifiers import UNSEEN, factor_classifier, factor_splits, read_classifier
+from pipeline.artifacts.classifiers import factor_classifier, factor_splits, read_classifier
 from pipeline.artifacts.codes import read_codes
-from pipeline.artifacts.dataset import Dataset, read_dataset
+from pipeline.artifacts.dataset import UNSEEN, Dataset, read_dataset
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.paths import CLASSIFIER, METRICS, MODEL
 from pipeline.artifacts.reports import write_swaps
@@ -92,11 +92,16 @@ def protocol(dataset: Dataset, params: EvaluationConfig, classifiers: dict[str, 
         classifiers: Digests of the classifiers, as of :func:`_load_instruments`.
     """
     others = {name: digest for name, digest in classifiers.items() if name != str(CLASSIFIER)}
+    images = {
+        split: described["arrays"]["images"]["sha256"]
+        for split, described in dataset.description["splits"].items()
+    }
     how = {
         "protocol": PROTOCOL,
-        "images": dataset.description["splits"][params.split]["arrays"]["images"]["sha256"],
+        "images": images[params.split],
         "judge": classifiers[str(CLASSIFIER)],  # the key under which models were measured before
     } | ({"classifiers": others} if others else {})
+    how |= {UNSEEN: images[UNSEEN]} if UNSEEN in images else {}
     apart = {"gates", "champion_by", "degenerate_below", "device", "threads"}
     how |= {name: value for name, value in asdict(params).items() if name not in apart}
     return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]
@@ -172,7 +177,7 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
     model = DisentanglingVAE.load(MODEL, device)
     if params.split not in dataset.splits:
         raise ValueError(
-            f"evaluate.split: got {params.split}, expected one of {', '.join(dataset.splits)}; "
+            f"evaluate.split: got {params.split}, expected test, as there are no such images; "
             "prepare.validation_size > 0 makes a validation split"
         )
     digest, data = weights_digest(MODEL), dataset.splits[params.split]

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.artifacts.dataset import Dataset, as_they_are, read_dataset, write_dataset
 from pipeline.artifacts.paths import PREPARED, repository
 from pipeline.data.config import FOLDER, PrepareConfig
-from pipeline.data.opening import describe, open_splits, told
+from pipeline.data.opening import class_order, describe, open_splits, told
 from pipeline.data.own import examine
 from pipeline.data.sources import (
     ARCHIVED,
@@ -110,7 +110,7 @@ def prepare_own(params: PrepareConfig, folder: Path = PREPARED) -> list[str]:
         name = f"own {name}" if name in ABOUT else name
         about = {"name": name, "requested": params.dataset, **describe(images, factors)}
         write_dataset(splits, about, folder)
-    return told(images)
+    return class_order(images) + told(images)
 
 
 def _all(faults: list[str], path: Path) -> str:

@@ -64,22 +64,29 @@ def report(images: OwnImages, config: PrepareConfig) -> list[str]:
         f"without colour: {sum(found.gray for found in seen):,}",
         f"width x height: {_counted('{1} x {0}'.format(*found.size) for found in seen)}",
     ]
-    counts = Counter(item.label for item in images.listing.items)
-    lines.append(f"classes, in this order: {len(images.class_names):,}")
-    for name in images.class_names[:MOST_CLASSES]:
-        lines.append(f"  {counts[name]:7,}  {shown(name)}")
-    if len(images.class_names) > MOST_CLASSES:
-        rest = [counts[name] for name in images.class_names[MOST_CLASSES:]]
-        lines.append(
-            f"  {sum(rest):7,}  in {len(rest):,} more, {min(rest):,} to {max(rest):,} each"
-        )
+    lines += _classes("classes, in this order", images.class_names, images)
+    if images.unseen_classes:
+        words = "unseen classes, held out of the training"
+        lines += _classes(words, images.unseen_classes, images)
     if images.splits:
         divided = (f"{name} {len(rows):,}" for name, rows in images.splits.items())
         lines.append(f"splits: {', '.join(divided)}")
         used = np.concatenate(list(images.splits.values()))
         for name, values in factor_values(images, used).items():
             lines.append(f"known style factor {name}: {len(values):,} values")
-    return lines + told(images)[1:]
+    return lines + told(images)
+
+
+def _classes(words: str, names: list[str], images: OwnImages) -> list[str]:
+    """Lines with the images of each class."""
+    counts = Counter(item.label for item in images.listing.items)
+    lines = [f"{words}: {len(names):,}"]
+    lines += [f"  {counts[name]:7,}  {shown(name)}" for name in names[:MOST_CLASSES]]
+    if rest := [counts[name] for name in names[MOST_CLASSES:]]:
+        lines.append(
+            f"  {sum(rest):7,}  in {len(rest):,} more, {min(rest):,} to {max(rest):,} each"
+        )
+    return lines
 
 
 def _counted(values: object, most: int = 8) -> str:

@@ -235,6 +235,7 @@ def test_an_unknown_key_is_named_in_every_section(tmp_path, section):
         ("train.seed", 2**70, "less than 4294967296"),
         ("train.weights", [1, 2], "a mapping"),
         ("evaluate.split", date(2020, 1, 2), "'test' or 'validation'"),
+        ("evaluate.split", "unseen", "got 'unseen', expected 'test' or 'validation'"),
     ],
 )
 def test_errors_state_the_bounds(tmp_path, key, value, allowed):

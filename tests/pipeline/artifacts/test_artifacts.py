@@ -124,6 +124,19 @@ def test_an_invalid_split_leaves_the_previous_data_set_unchanged(
     assert tree_digest(tmp_path) == before
 
 
+def test_labels_of_the_split_unseen_are_positions_among_the_unseen_classes(tmp_path, bars):
+    of = {name: Split.from_images(bars) for name in ("train", "test", "unseen")}
+    about = {"name": "bars", "class_names": list("abcd"), "unseen_classes": list("vwxyz")}
+    write_dataset(of, about, tmp_path)
+    read = read_dataset(tmp_path)
+    assert read.unseen_classes == list("vwxyz")
+    assert (read.splits["unseen"].class_count, read.test.class_count) == (5, 4)
+    described = json.loads((tmp_path / "dataset.json").read_text())["splits"]["unseen"]
+    assert described["class_counts"] == [64, 64, 64, 64, 0]
+    with pytest.raises(ValueError, match=r"labels must lie in \[0, 3\), got \[0, 3\]"):
+        write_dataset(of, about | {"unseen_classes": list("xyz")}, tmp_path)
+
+
 def code_batch(first: int, count: int) -> dict[str, np.ndarray]:
     """Arrays whose rows count up from ``first``, each array its own hundred."""
     rows = np.arange(first, first + count, dtype=np.float32)[:, None]

@@ -127,6 +127,56 @@ def test_three_given_splits_are_kept_and_two_of_one_name_are_a_fault(tmp_path):
     assert "val names the same split as dev" in faults(tmp_path)
 
 
+def test_classes_of_the_top_folder_unseen_are_held_out_of_the_training(tmp_path):
+    classes(tmp_path / "train", ["b", "c10"])
+    classes(tmp_path / "unseen", ["c9", "a", "c11"], each=3)
+    images = examine(tmp_path)
+    assert images.faults == []
+    assert (images.class_names, images.unseen_classes) == (["b", "c10"], ["a", "c9", "c11"])
+    assert {name: len(rows) for name, rows in images.splits.items()} == {
+        "train": 8, "test": 2, "unseen": 9,
+    }  # fmt: skip
+    assert of_split(images, "unseen")[3:6] == [f"unseen/c9/{number}.png" for number in range(3)]
+    assert images.labels(images.splits["unseen"]).tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    assert sorted(images.labels(images.splits["test"]).tolist()) == [0, 1]
+    save(tmp_path / "unseen/d/0.png", picture(1))
+    save(tmp_path / "unseen/d/1.png", picture(2))
+    fewer = examine(tmp_path, min_images=3)
+    assert (fewer.faults, fewer.unseen_classes) == ([], ["a", "c9", "c11"])
+    assert fewer.notes[0].endswith("than 3 images (prepare.min_images) are left out: d (2)")
+
+
+def test_unseen_classes_that_cannot_be_measured_are_faults(tmp_path):
+    classes(tmp_path / "unseen", "cd", each=3)
+    assert "has 0 classes with 2 training images or more; expected two" in faults(tmp_path)
+    classes(tmp_path / "train", "ab")
+    assert faults(tmp_path) == ""
+    (tmp_path / "unseen/c").rename(tmp_path / "unseen/a")
+    assert faults(tmp_path, duplicates="drop").splitlines() == [
+        "classes of the split unseen have images in other splits: a"
+    ]
+    (tmp_path / "unseen/a").rename(tmp_path / "test")
+    said = "the split unseen has {} with enough images, {}; expected two or more, one of them "
+    (tmp_path / "test").rename(tmp_path / "train/e")
+    assert faults(tmp_path).startswith(said.format("1 class", "d"))
+    (tmp_path / "train/e").rename(tmp_path / "unseen/e")
+    for label in "de":
+        (tmp_path / f"unseen/{label}/2.png").unlink()
+    assert faults(tmp_path).startswith(said.format("2 classes", "d, e"))
+    (tmp_path / "unseen/d/1.png").unlink()
+    assert faults(tmp_path).startswith("unseen classes with one image: d; expected two or more")
+
+
+def test_an_image_of_an_unseen_class_that_training_has_is_a_copy_like_any_other(tmp_path):
+    classes(tmp_path / "train", "ab")
+    classes(tmp_path / "unseen", "cd", each=3)
+    save(tmp_path / "unseen/c/same.png", Image.open(tmp_path / "train/a/0.png"))
+    assert "equal images in several classes: train/a/0.png, unseen/c/same.png" in faults(tmp_path)
+    allowed = examine(tmp_path, duplicates="allow")
+    assert allowed.faults == []
+    assert "WARNING: 1 images of the split unseen are in training too" in allowed.notes
+
+
 def test_an_image_outside_of_every_class_is_named(tmp_path):
     save(classes(tmp_path) / "preview.png", picture(1))
     assert faults(tmp_path) == "preview.png lies in the top folder, in no class folder"
@@ -142,7 +192,7 @@ def test_classes_with_too_few_images_are_left_out_and_named(tmp_path):
         images.notes
     )
     assert not any("one/" in name for split in images.splits for name in of_split(images, split))
-    assert "has 0 classes with 6 images or more" in faults(tmp_path, min_images=6)
+    assert "has 0 classes with 6 training images or more" in faults(tmp_path, min_images=6)
 
 
 def broken_files(root: Path) -> dict[str, str]:
@@ -278,7 +328,8 @@ def test_one_class_is_a_fault_two_and_hundreds_work(tmp_path, count):
     classes(tmp_path, [f"c{n}" for n in range(count)], each=3)
     images = examine(tmp_path)
     if count == 1:
-        assert "has 1 class with 2 images or more, c0; expected two or more" in images.faults[0]
+        said = "has 1 class with 2 training images or more, c0; expected two or more"
+        assert said in images.faults[0]
     else:
         assert images.faults == []
         assert len(images.class_names) == count

@@ -118,7 +118,9 @@ def test_splits_groups_and_factors_are_columns(tmp_path):
     assert images.listing.factor_names == ("light", "pose")
     rows[3] = rows[3].replace("train", "later").replace(",10", ",")
     said = "\n".join(examine(folder(tmp_path, rows, header)).faults)
-    assert "(a split other than train, validation or test) 1 rows: line 5: 3.png (later)" in said
+    assert (
+        "(a split other than train, validation, test or unseen) 1 rows: line 5: 3.png (lat" in said
+    )
     assert "(an empty pose) 1 rows: line 5: 3.png" in said
 
 

@@ -82,6 +82,16 @@ def test_names_of_the_users_are_escaped(measured, bars):
     assert "<script" not in text
 
 
+def test_unseen_classes_are_in_the_card_and_not_in_the_table_of_classes(measured, bars):
+    of = {name: Split.from_images(bars) for name in ("train", "test", "unseen")}
+    about = {"name": "bars", "class_names": list("abcd"), "unseen_classes": ["v", "<w>", "x", "y"]}
+    write_dataset(of, about, PREPARED)
+    text = build_report(GATES)
+    assert "4, of 256 images: v, &lt;w&gt;, x, y" in text
+    assert '<th scope="col">test</th>' in text
+    assert '<th scope="col">unseen</th>' not in text
+
+
 def test_metrics_of_another_model_and_a_missing_model_are_refused(measured):
     METRICS.write_text(json.dumps(results("another")))
     with pytest.raises(ArtifactError, match="is of another model than models"):

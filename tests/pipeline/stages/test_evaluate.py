@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pipeline.artifacts.dataset import Dataset
+from pipeline.params import load_params
 from pipeline.stages import evaluate
 from pipeline.stages.classifier import with_unseen
 from pipeline.stages.encode import encode_split
@@ -104,6 +105,19 @@ def test_swaps_of_unseen_classes_are_measured_on_images_their_classifier_does_no
     described = {find_metric(key) for key in metrics if not key.startswith("interval/")}
     assert described == {metric for metric in METRICS if metric.group == "unseen classes"}
     assert "interval/unseen/identity_accuracy_low" in metrics
+
+
+def test_evaluations_on_other_images_of_unseen_classes_are_of_another_protocol():
+    params = load_params(ROOT / "params.yaml").evaluate
+
+    def protocol(**images: str) -> str:
+        splits = {name: {"arrays": {"images": {"sha256": of}}} for name, of in images.items()}
+        return evaluate.protocol(Dataset({}, {}, {"splits": splits}), params, {"classifier": "c"})
+
+    digests = [protocol(test="a", train=train) for train in "ab"]
+    digests += [protocol(test="a", unseen=unseen) for unseen in "ab"]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
 
 
 def test_every_recorded_metric_has_a_row_and_every_row_is_recorded():

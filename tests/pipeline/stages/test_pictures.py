@@ -1,4 +1,7 @@
-"""The stages after training, on coloured pictures of many classes with a known style factor."""
+"""The stages after training, on coloured pictures of many classes with a known style factor.
+
+Two more classes are held out of the training.
+"""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -29,6 +32,7 @@ def pictures(labels: np.ndarray, light: np.ndarray, seed: int) -> Split:
     """Noise in a colour for each class, at one of two brightnesses."""
     rng = np.random.default_rng(seed)
     colours = np.random.default_rng(0).integers(60, 160, size=(CLASSES, 3))
+    colours = np.concatenate([colours, [(200, 40, 40), (40, 40, 200)]])  # of the unseen classes
     images = colours[labels][:, :, None, None] // (2 - light)[:, None, None, None]
     images = images + rng.integers(60, size=(len(labels), 3, 12, 16))
     return Split(labels, lambda: iter([images.astype(np.uint8)]), light[:, None])
@@ -47,9 +51,12 @@ def summaries(workspace, small: Params, model_config, monkeypatch) -> dict[str, 
         if name == "test":
             labels[present : 2 * present] = 0  # each class but the first has one test image
         splits[name] = pictures(labels, rng.integers(2, size=count), seed)
+    labels, light = np.arange(60) % 2, rng.integers(2, size=60)
+    splits["unseen"] = replace(pictures(CLASSES + labels, light, 2), labels=labels)
     about = {
         "name": "pictures", "url": "", "kind": "pictures",
         "class_names": [f"class number {c}" for c in range(CLASSES)],
+        "unseen_classes": ["red", "blue"],
         "factors": {"light (lux)": ["dim", "bright"]}, "conversion": as_they_are((3, 12, 16)),
     }  # fmt: skip
     write_dataset(splits, about)
@@ -78,10 +85,17 @@ def test_pictures_with_a_known_factor_go_through_every_stage(summaries, capsys):
         "classifier_accuracy",
     }  # fmt: skip
     assert "interval/factor/light_lux/swap_accuracy_low" in written
+    unseen = {key.split("/")[1] for key in written if key.startswith("unseen/")}
+    assert unseen == {
+        "identity_accuracy", "style_source_rate", "chance", "classifier_accuracy",
+        "light_lux_swap_accuracy", "light_lux_classifier_accuracy",
+    }  # fmt: skip
+    assert summaries["encode"]["images"] == {"train": 400, "test": 200, "unseen": 60}
 
     told = {name: SUMMARIES[name](summary) for name, summary in summaries.items()}
     assert any(line.startswith("that of light_lux: on ") for line in told["classifier"])
     assert any(line.startswith("light_lux: read from z ") for line in told["evaluate"])
+    assert any(line.startswith("unseen classes: ") for line in told["evaluate"])
     assert results.main([]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "known style light_lux read from z; chance 0.5" in printed

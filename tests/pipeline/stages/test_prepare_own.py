@@ -71,6 +71,30 @@ def test_every_image_is_written_as_its_own_conversion_gives_it(tmp_path, monkeyp
     assert len(dataset.test) == 8
 
 
+def test_unseen_classes_are_a_split_of_their_own_with_their_own_labels(tmp_path, capfd):
+    rows = ["file_name,label,split,pose"]
+    for number in range(28):
+        split = "train" if number < 20 else "unseen"
+        label = "bd"[number % 2] if number < 20 else "ac"[number % 2]
+        save(tmp_path / f"pets/{number}.png", picture(number))
+        rows.append(f"{number}.png,{label},{split},{['left', 'right'][number // 2 % 2]}")
+    (tmp_path / "pets/labels.csv").write_text("\n".join(rows))
+    write_params(tmp_path, dataset="folder", path="pets", labels="labels.csv")
+    assert run_stage("prepare") == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == "2 classes in this order: b, d"
+    assert lines[1] == "2 unseen classes, held out of the training: a, c"
+    assert lines[-1].endswith(" 16 train, 4 test, 8 unseen")
+
+    dataset = read_dataset()
+    assert (dataset.description["class_names"], dataset.unseen_classes) == (["b", "d"], ["a", "c"])
+    unseen = dataset.splits["unseen"]
+    assert unseen.labels.tolist() == [0, 1] * 4
+    assert dataset.factors["unseen"].ravel().tolist() == [0, 0, 1, 1] * 2
+    expected = [np.asarray(picture(number)) for number in range(20, 28)]
+    assert np.array_equal(unseen.images[:, 0], expected)
+
+
 def test_black_letters_on_white_become_light_strokes(tmp_path):
     for split in range(4):
         for number, image in enumerate(letters(ink=0, ground=255)):

@@ -91,6 +91,22 @@ def test_what_is_no_folder_of_images_is_one_error(tmp_path, capsys):
     assert "0.png lies in the top folder, in no class folder" in capsys.readouterr().err
 
 
+def test_unseen_classes_are_counted_apart(tmp_path, capsys):
+    classes(tmp_path / "pets/train")
+    classes(tmp_path / "pets/unseen", "cd", each=3)
+    assert inspect.main(["pets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = lines.index("classes, in this order: 2")
+    assert lines[first + 1 : first + 7] == [
+        "        5  a",
+        "        5  b",
+        "unseen classes, held out of the training: 2",
+        "        3  c",
+        "        3  d",
+        "splits: train 8, test 2, unseen 6",
+    ]
+
+
 def test_hundreds_of_classes_are_counted(tmp_path, capsys):
     classes(tmp_path / "pets", [f"c{number}" for number in range(50)], each=3)
     save(tmp_path / "pets/c49/x.png", Image.new("L", (8, 8), 3))
