@@ -9,6 +9,7 @@ file; ``--schema`` prints its JSON schema; ``--mark FILE`` writes a constant fil
 import argparse
 import json
 import math
+import os
 import sys
 from dataclasses import dataclass, is_dataclass
 from functools import cache, reduce
@@ -156,7 +157,8 @@ def _conflicts(params: Params) -> list[str]:
 def _own_conflicts(prepare: PrepareConfig) -> list[str]:
     """One line per parameter of own images that does not fit the data set."""
     found, own = [], prepare.dataset == FOLDER
-    if own == (prepare.path == NO_PATH):
+    no_path = os.path.normpath(prepare.path) if own else prepare.path
+    if own == (no_path == NO_PATH):
         expected = f"dataset: {FOLDER}, or path: {NO_PATH}"
         if own:
             expected = "the path of your own images, such as images/pets"

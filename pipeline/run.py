@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipeline.artifacts.files import tree_digest
+from pipeline.artifacts.files import read_json, tree_digest
 from pipeline.artifacts.paths import (
     CLASSIFIER,
     CURVES,
@@ -86,6 +86,8 @@ def run_stage(name: str) -> int:
 
 def execute(name: str, params: Params) -> None:
     """Runs a stage, with a journal and a follower if it is tracked, and prints its summary."""
+    if name == "train":
+        check_split(params.evaluate.split)
     if name == "train" and Path.cwd() != repository():
         # In a temporary copy of DVC's: its table shows the metrics there beside the running
         # experiment, and those that came with the commit are another model's.
@@ -98,6 +100,19 @@ def execute(name: str, params: Params) -> None:
     else:
         sections = (getattr(params, section) for section in STAGES[name].sections)
         console.summary(module.run(*sections))
+
+
+def check_split(split: str) -> None:
+    """Checks before a training that the prepared images have the split to evaluate on.
+
+    Raises:
+        ValueError: they do not; own images may come without validation images.
+    """
+    if split != "test" and split not in read_json(PREPARED / "dataset.json").get("splits", {}):
+        raise ValueError(
+            f"evaluate.split: got {split}, expected test, as the prepared images have no such "
+            "split; prepare.validation_size > 0 makes a validation split"
+        )
 
 
 def _execute_tracked(name: str, module: ModuleType, params: Params, console: Console) -> None:

@@ -1,18 +1,20 @@
 """Images in arrays: ``.npz`` files with MedMNIST's keys, and IDX files under MNIST's names."""
 
+import math
 import re
+import tokenize
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO, Literal, cast
 
 import numpy as np
 
 from pipeline.data.idx import BLOCK, idx_blocks
-from pipeline.data.listing import SPLIT_NAMES, Item, Listing, some
-from pipeline.data.tree import Tree
+from pipeline.data.listing import SPLIT_NAMES, Item, Listing, shown, some
+from pipeline.data.tree import ARCHIVE_FAULTS, Tree, reason_of
 
 IDX = re.compile(r"(.*?)(train|t10k|test|val)-(images|labels)[-.]idx[13]-ubyte(\.gz)?")
 NPY = re.compile(r"(train|val|test)_(images|labels)\.npy")
@@ -29,7 +31,7 @@ class Part:
     Attributes:
         name: Name of the images, for messages.
         split: "train", "validation" or "test".
-        images: Returns an iterator over blocks of images, uint8 (B, H, W) or (B, H, W, C).
+        images: Returns an iterator over blocks of images, uint8 (B, H, W) or (B, H, W, 1 or 3).
         labels: Returns an iterator over blocks of labels, integers (B,) or (B, 1).
     """
 
@@ -71,9 +73,14 @@ def find_parts(tree: Tree) -> list[Part]:
 
 def _part(tree: Tree, split: str, images: str, labels: str) -> Part:
     def blocks(name: str, what: str) -> Blocks:
-        if name.endswith(".npy"):
-            return lambda: npy_blocks(tree.open(name), name)
-        return lambda: idx_blocks(tree.open(name), name, RANKS[what])
+        def rows() -> Iterator[np.ndarray]:
+            try:
+                file, packed = tree.open(name), name.endswith(".npy")
+                yield from npy_blocks(file, name) if packed else idx_blocks(file, name, RANKS[what])
+            except (*ARCHIVE_FAULTS, MemoryError, OverflowError) as error:  # by a false header
+                raise ValueError(f"{shown(name)} cannot be read: {reason_of(error)}") from error
+
+        return rows
 
     name = PurePosixPath(images).name.removesuffix(".npy")
     return Part(name, split, blocks(images, "images"), blocks(labels, "labels"))
@@ -86,7 +93,11 @@ def inner_archive(tree: Tree) -> Tree | None:
         return None
     if len(packed) > 1:
         raise ValueError(f"{tree.path} holds several .npz files, {some(packed)}: expected one")
-    archive = zipfile.ZipFile(tree.open(packed[0]))
+    try:
+        archive = zipfile.ZipFile(tree.open(packed[0]))
+    except (ValueError, *ARCHIVE_FAULTS) as error:
+        name = shown(packed[0])
+        raise ValueError(f"{name} is not a whole .npz file: {reason_of(error)}") from error
     inner = Tree(tree.path / packed[0], files=archive.namelist())
     inner.__dict__["archive"] = archive  # the property that would open it by its path
     return inner
@@ -94,6 +105,8 @@ def inner_archive(tree: Tree) -> Tree | None:
 
 def npy_blocks(file: BinaryIO, name: str) -> Iterator[np.ndarray]:
     """Yields the rows of a ``.npy`` file of integers, a few megabytes at a time; never a pickle.
+
+    An array in Fortran order, whose rows are scattered, is read as a whole.
 
     Raises:
         ValueError: the file holds something else, or fewer bytes than its header states.
@@ -108,21 +121,19 @@ def npy_blocks(file: BinaryIO, name: str) -> Iterator[np.ndarray]:
             if version not in headers:
                 raise ValueError(f"is in version {version} of the format")
             shape, fortran_order, dtype = headers[version](file)
-        except (ValueError, zipfile.BadZipFile) as error:
+        except (ValueError, tokenize.TokenError) as error:
             raise ValueError(f"{name} is no array: {error}") from error
-        if dtype.kind not in "ui" or fortran_order or not shape:
-            order = ", in Fortran order" if fortran_order else ""
-            raise ValueError(f"{name}: got {dtype} {shape}{order}, expected rows of integers")
-        left, row = shape[0], dtype.itemsize * int(np.prod(shape[1:]))
+        if dtype.kind not in "ui" or min(shape, default=-1) < 0:
+            raise ValueError(f"{name}: got {dtype} {shape}, expected rows of integers")
+        left, row = shape[0], dtype.itemsize * math.prod(shape[1:])
+        most = left if fortran_order else BLOCK // max(1, row)
         while left:
-            rows = min(left, max(1, BLOCK // max(1, row)))
-            try:
-                content = file.read(rows * row)
-            except zipfile.BadZipFile as error:
-                raise ValueError(f"{name} is damaged: {error}") from error
+            rows = min(left, max(1, most))
+            content = file.read(rows * row)
             if len(content) < rows * row:
                 raise ValueError(f"{name} has fewer bytes than its header states")
-            yield np.frombuffer(content, dtype).reshape(rows, *shape[1:])
+            order: Literal["F", "C"] = "F" if fortran_order else "C"
+            yield np.frombuffer(content, dtype).reshape((rows, *shape[1:]), order=order)
             left -= rows
 
 
@@ -140,7 +151,7 @@ def from_arrays(parts: list[Part]) -> Listing:
             if block.dtype != np.uint8 or not _is_image(block.shape[1:]):
                 raise ValueError(
                     f"{part.name}: got {block.dtype} {block.shape[1:]} for an image, expected "
-                    "uint8 (height, width), or (height, width, 3)"
+                    "uint8 (height, width), or (height, width, 1 or 3)"
                 )
             count += len(block)
         if len(labels) != count:
@@ -166,11 +177,14 @@ def _flat(name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _is_image(shape: tuple[int, ...]) -> bool:
-    return min(shape, default=0) > 0 and (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3))
+    return min(shape, default=0) > 0 and (
+        len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
+    )
 
 
 def all_images(parts: list[Part]) -> Iterator[np.ndarray]:
-    """Yields every image of every part, in the order of the listing."""
+    """Yields every image of every part, (H, W) or (H, W, 3), in the order of the listing."""
     for part in parts:
         for block in part.images():
-            yield from cast(Iterator[np.ndarray], block)
+            one_channel = block.ndim == 4 and block.shape[3] == 1
+            yield from cast(Iterator[np.ndarray], block[..., 0] if one_channel else block)

@@ -1,6 +1,7 @@
 """Checks of all images together: sizes, classes, duplicates and splits."""
 
 from collections import Counter, defaultdict
+from itertools import combinations
 
 import numpy as np
 
@@ -210,10 +211,13 @@ def _check_given(
             notes.append(
                 f"the split {name} has no image of {len(absent):,} classes: {some(absent)}"
             )
-        shared = {copies[p] for p in train if p in copies}
-        if overlap := sum(copies.get(p) in shared for p in others):
-            notes.append(f"WARNING: {overlap:,} images of the split {name} are in training too")
-        groups = {items[p].group for p in train} - {""}
-        if overlap := sum(items[p].group in groups for p in others):
-            notes.append(f"WARNING: {overlap:,} images of {name} are of a group in training")
+    for first, second in combinations(splits, 2):
+        one, other = splits[first].tolist(), splits[second].tolist()
+        place = "training" if first == "train" else first
+        shared = {copies[p] for p in one if p in copies}
+        if overlap := sum(copies.get(p) in shared for p in other):
+            notes.append(f"WARNING: {overlap:,} images of the split {second} are in {place} too")
+        groups = {items[p].group for p in one} - {""}
+        if overlap := sum(items[p].group in groups for p in other):
+            notes.append(f"WARNING: {overlap:,} images of {second} are of a group in {place}")
     return faults, notes

@@ -41,7 +41,7 @@ class PrepareConfig:
     background: Literal["black", "white"]
     """Colour under transparency and in padding, as the prepared images show it."""
     invert: Literal["auto", True, False]
-    """Whether dark and light are exchanged; auto: if strokes are dark on light ground."""
+    """Whether dark and light are exchanged; auto: if gray strokes are dark on light ground."""
     kind: Literal["auto", "strokes", "pictures"]
     """Light strokes on a dark ground, or pictures; auto: decided by gray levels and borders."""
     test_fraction: Annotated[float, Interval(gt=0, lt=1)]

@@ -19,8 +19,16 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM")
 MOST_PIXELS = 1 << 26  # of one image: above, a small file that fills the memory
 OPPOSITE = {"black": "white", "white": "black"}
 ORIENTATION = 0x0112  # EXIF's tag
+TURNS = {  # what makes an image of that orientation upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 PICKED = Image.Resampling.BICUBIC  # antialiased where it makes smaller
-BROKEN_IN = (OSError, ValueError, SyntaxError, LookupError, TypeError, ArithmeticError, EOFError)
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Conversion:
         """Converts an image to uint8 (C, H, W).
 
         Raises:
-            ValueError: its values have no known range, or Pillow cannot convert its mode.
+            ValueError: its values have no known range, or Pillow cannot convert it.
         """
         return self.convert_flat(flatten(image, self.shade))
 
@@ -140,10 +148,13 @@ def decode(content: bytes) -> Image.Image:
         raise ValueError(f"has more than {MOST_PIXELS:,} pixels: {error}") from error
     except HeaderError:
         raise
-    except BROKEN_IN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"cannot be decoded: {reason}") from error
+    except Exception as error:  # of any kind: each decoder of Pillow's has its own
+        raise ValueError(f"cannot be decoded: {_reason(error)}") from error
     return image
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class HeaderError(ValueError):
@@ -168,11 +179,20 @@ def flatten(image: Image.Image, shade: str) -> Image.Image:
         shade: The colour under transparent pixels.
 
     Raises:
-        ValueError: its values have no known range, or Pillow cannot convert its mode.
+        ValueError: its values have no known range, or Pillow cannot convert it.
     """
+    try:
+        return _flatten(image, shade)
+    except ValueError:
+        raise
+    except Exception as error:  # as in decode: an image of the caller's may not be loaded yet
+        raise ValueError(f"cannot be converted: {_reason(error)}") from error
+
+
+def _flatten(image: Image.Image, shade: str) -> Image.Image:
     kind = image.format
-    if image.getexif().get(ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(image)
+    if (turn := _turn(image)) is not None:
+        image = image.transpose(turn)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _eight_bits(image, kind)
     if image.has_transparency_data:
@@ -181,6 +201,15 @@ def flatten(image: Image.Image, shade: str) -> Image.Image:
     if image.mode in ("L", "RGB"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What EXIF says has to be done to see the image upright; a damaged EXIF says nothing."""
+    try:
+        with strict_warnings():
+            return TURNS.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # of any kind: SyntaxError, struct.error, ...
+        return None
 
 
 def _eight_bits(image: Image.Image, kind: str | None) -> Image.Image:

@@ -169,7 +169,7 @@ def _check(
         return Seen(image), None, None
     try:
         flat = flatten(image, shade)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         return Seen(str(error)), None, None
     pixels = np.asarray(flat)
     gray = is_gray(pixels)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from pipeline.data.tree import Tree, extension, pictures
+from pipeline.data.tree import ARCHIVE_FAULTS, Tree, extension, pictures
 
 SPLIT_NAMES = {
     "train": "train",
@@ -93,7 +93,7 @@ def list_pictures(tree: Tree, listing: Listing) -> list[str]:
         try:
             with tree.open(name) as file:
                 return file.read(16)
-        except (OSError, ValueError, RuntimeError):
+        except (ValueError, *ARCHIVE_FAULTS):  # closed or damaged: it is no picture
             return b""
 
     found = set(pictures(tree.files, head))

@@ -12,7 +12,9 @@ from pipeline.data.listing import natural_key, some
 from pipeline.data.own import OwnImages
 from pipeline.data.spool import spooled
 
-IMAGES_PER_VALUE = 2  # on average, of a style factor: one with a value for each image tells nothing
+# Of a style factor, on average and at most: a time or an age is no factor, and each value is
+# a class of a classifier that has to learn it from its images.
+IMAGES_PER_VALUE, MOST_VALUES = 10, 1000
 
 
 def open_splits(images: OwnImages, spool: Path) -> tuple[dict[str, Split], dict[str, list[str]]]:
@@ -47,12 +49,13 @@ def factor_values(images: OwnImages, used: np.ndarray) -> dict[str, list[str]]:
     names = {}
     for column, name in enumerate(images.listing.factor_names):
         values = {images.listing.items[p].factors[column] for p in used.tolist()}
-        if 2 <= len(values) <= len(used) / IMAGES_PER_VALUE:
+        most = min(MOST_VALUES, len(used) // IMAGES_PER_VALUE)
+        if 2 <= len(values) <= most:
             names[name] = sorted(values, key=natural_key)
         else:
             images.notes.append(
-                f"the column {name} is no style factor: it has {len(values):,} values for "
-                f"{len(used):,} images"
+                f"the column {name} is left out as a style factor: it has {len(values):,} values "
+                f"for {len(used):,} images, expected 2 to {most:,}"
             )
     return names
 

@@ -98,17 +98,25 @@ def look(path: Path, config: PrepareConfig, spool: Path | None) -> OwnImages:
         raise ValueError(f"{path} holds no images{_hint(tree, listing)}")
     found = survey(_sample(tree, listing, parts), config.channels == "gray")
     how = _decoding(config, found, spool)
-    if parts:
-        seen = check_arrays(all_images(parts), how)
-    else:
-        seen = decode_files(tree, [item.name for item in listing.items], how)
+    seen = _decoded(tree, listing, parts, how)
     gray = all(s.gray for s in seen) if how.open_channels else config.channels == "gray"
+    if not gray and config.invert == "auto" and how.conversion.invert:
+        # Colour that the sample missed: these are no strokes, so all are kept as they are.
+        how = replace(how, conversion=replace(how.conversion, invert=False))
+        seen = _decoded(tree, listing, parts, how)
     conversion = replace(how.conversion, channels="gray" if gray else "color")
     strokes = found.strokes and gray and found.light_ground == conversion.invert
     kind: Kind = "strokes" if strokes else "pictures"
     if config.kind != "auto":
         kind = config.kind
     return OwnImages(tree, listing, seen, conversion, kind)
+
+
+def _decoded(tree: Tree, listing: Listing, parts: list[Part], how: Decoding) -> list[Seen]:
+    """The first pass."""
+    if parts:
+        return check_arrays(all_images(parts), how)
+    return decode_files(tree, [item.name for item in listing.items], how)
 
 
 def list_images(path: Path, labels: str) -> tuple[Tree, Listing, list[Part]]:
@@ -165,8 +173,10 @@ def _decoding(config: PrepareConfig, found: Survey, spool: Path | None) -> Decod
         sides = found.size or (1, 1)
         if size_fault(Counter([sides])):
             spool = None  # they cannot be kept as they are
-    light = found.strokes and found.light_ground
-    invert = light if config.invert == "auto" else bool(config.invert)
+    strokes = found.strokes if config.kind == "auto" else config.kind == "strokes"
+    invert = strokes and found.light_ground and config.channels != "color"
+    if config.invert != "auto":
+        invert = config.invert
     channels = "color" if config.channels == "auto" else config.channels
     conversion = Conversion(sides, config.fit, channels, config.background, invert)
     return Decoding(conversion, config.channels == "auto", spool, any_size)

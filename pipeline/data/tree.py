@@ -1,5 +1,6 @@
 """The files of a folder or of a zip archive, by their path as written."""
 
+import lzma
 import os
 import stat
 import zipfile
@@ -17,6 +18,8 @@ SYSTEM = frozenset(
 ) | {"$recycle.bin", "system volume information"}
 MOST_BYTES = 1 << 30  # of an image file: above, none of a usable size
 ENCRYPTED = 1  # flag of a member of a zip archive
+# Damage of a zip archive, and what Python cannot unpack, each by the library that notices it.
+ARCHIVE_FAULTS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError)
 
 
 def is_system(name: str) -> bool:
@@ -66,15 +69,8 @@ class Tree:
             else:
                 size = self.archive.getinfo(self.prefix + name).file_size
                 content = b"" if size > MOST_BYTES else self.archive.read(self.prefix + name)
-        except (
-            OSError,
-            zipfile.BadZipFile,
-            zlib.error,
-            RuntimeError,
-            NotImplementedError,
-        ) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ValueError(f"cannot be read: {reason}") from error
+        except ARCHIVE_FAULTS as error:
+            raise ValueError(f"cannot be read: {reason_of(error)}") from error
         if size > MOST_BYTES:
             raise ValueError(f"has {size:,} bytes, expected at most {MOST_BYTES:,}")
         return content
@@ -93,6 +89,11 @@ class Tree:
     def __getstate__(self) -> dict[str, object]:
         """Another process opens the archive by itself, and needs no lists."""
         return {"path": self.path, "prefix": self.prefix}
+
+
+def reason_of(error: Exception) -> str:
+    """The reason of one of ``ARCHIVE_FAULTS``, without the name of a file."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def list_tree(path: Path) -> Tree:
@@ -151,8 +152,8 @@ def _list_archive(path: Path) -> Tree:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{path} is not a whole zip archive: {error}") from error
+    except (ValueError, *ARCHIVE_FAULTS) as error:  # ValueError: of names in no encoding
+        raise ValueError(f"{path} is not a whole zip archive: {reason_of(error)}") from error
     tree = Tree(path)
     seen: Counter[str] = Counter()
     for member in members:

@@ -138,7 +138,7 @@ class ServedModel(PythonModel):
                 is_file = isinstance(image, bytes | str)
                 picture = self.open_image(_content(image)) if is_file else _picture(image)
                 converted.append(self.conversion.convert(picture))
-            except (ValueError, OSError) as error:
+            except ValueError as error:
                 faults.append(f"image {position} {error}")
         if faults:
             raise _refusal("; ".join(faults))

@@ -277,7 +277,17 @@ def test_no_more_images_are_held_out_than_a_named_data_set_can_spare(tmp_path, d
     ("values", "said"),
     [
         ({"path": "pets"}, "prepare.path: got 'pets', expected dataset: folder, or path: images"),
-        ({"dataset": "folder"}, "prepare.path: got 'images', expected the path of your own images"),
+        (
+            {"path": "images/"},
+            "prepare.path: got 'images/', expected dataset: folder, or path: images",
+        ),
+        *(
+            (
+                {"dataset": "folder", "path": path},
+                f"prepare.path: got {path!r}, expected the path of your own images",
+            )
+            for path in ("images", "images/", "./images", "images/.")
+        ),
         (
             {"labels": "a.csv"},
             "prepare.labels: got 'a.csv', expected 'folders' as long as prepare.dataset is 'mnist'",

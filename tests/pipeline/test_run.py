@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.__main__ import main as door
 from pipeline.artifacts.codes import CODE_ARRAYS
-from pipeline.artifacts.files import ArtifactError
-from pipeline.artifacts.paths import METRICS
+from pipeline.artifacts.files import ArtifactError, write_json
+from pipeline.artifacts.paths import METRICS, PREPARED
 from pipeline.params import load_params
 from pipeline.run import execute, run_stage
 from pipeline.stages import prepare
@@ -67,6 +68,26 @@ def test_an_experiment_in_training_shows_no_metrics_of_another_model(folder, mon
         METRICS.touch()
         execute(stage, load_params())
         assert METRICS.exists() == (place == "the workspace" or stage == "encode")
+
+
+@pytest.mark.parametrize("splits", [("train", "test"), ("train", "validation", "test")])
+def test_no_training_begins_without_the_images_to_evaluate_on(folder, monkeypatch, capsys, splits):
+    text = SHIPPED.read_text()
+    for key, value in (("split", "validation"), ("dataset", "folder"), ("path", "pets")):
+        text = re.sub(rf"^  {key}: \w+", f"  {key}: {value}", text, flags=re.MULTILINE)
+    (folder / "params.yaml").write_text(text)
+    PREPARED.mkdir(parents=True)
+    write_json(PREPARED / "dataset.json", {"splits": dict.fromkeys(splits, {})})
+    begun = []
+    monkeypatch.setattr("pipeline.run._execute_tracked", lambda *_: begun.append(True))
+    if "validation" in splits:
+        assert run_stage("train") == 0
+        assert begun
+    else:
+        assert run_stage("train") == 1
+        assert not begun
+        said = capsys.readouterr().err
+        assert said.startswith("error: evaluate.split: got validation, expected test, as the")
 
 
 def test_invalid_parameters_stop_a_stage_before_it_starts(folder, stage, capsys):

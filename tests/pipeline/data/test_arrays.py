@@ -66,6 +66,40 @@ def test_a_medmnist_file_in_an_archive_is_read(tmp_path):
     assert len(examine(tmp_path / "m.zip").seen) == 36
 
 
+@pytest.mark.parametrize("change", ["one channel", "Fortran order", "both"])
+def test_one_channel_and_fortran_order_are_the_same_images(tmp_path, change):
+    arrays = medmnist()
+    np.savez(tmp_path / "plain.npz", **arrays)
+    for name, array in arrays.items():
+        if change != "Fortran order" and name.endswith("images"):
+            array = array[..., None]
+        arrays[name] = array if change == "one channel" else np.asfortranarray(array)
+    np.savez(tmp_path / "m.npz", **arrays)
+    plain, images = (examine(tmp_path / name) for name in ("plain.npz", "m.npz"))
+    assert images.faults == []
+    assert images.seen == plain.seen
+    assert images.listing.items == plain.listing.items
+
+
+@pytest.mark.parametrize("place", ["header", "values"])
+def test_a_damaged_npz_file_is_one_error(tmp_path, place):
+    np.savez_compressed(tmp_path / "m.npz", **medmnist())
+    content = bytearray((tmp_path / "m.npz").read_bytes())
+    with zipfile.ZipFile(tmp_path / "m.npz") as archive:
+        member = archive.getinfo("train_images.npy")
+    # Right after the member's name and numpy's extra field, zlib's type of block; or at its end.
+    start = content.index(b"train_images.npy") + len("train_images.npy") + 20
+    content[start if place == "header" else start + member.compress_size - 9] ^= 0xFF
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "m.npz", tmp_path / "folder/m.npz"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"^train_images\.npy cannot be read: "):
+            examine(path if path.parent == tmp_path else path.parent)
+    (tmp_path / "folder/m.npz").write_bytes(b"no archive")
+    with pytest.raises(ValueError, match=r"^m\.npz is not a whole \.npz file: "):
+        examine(tmp_path / "folder")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.ImageOps import exif_transpose
 
 from pipeline.data import conversion as module
-from pipeline.data.conversion import Conversion, is_gray, open_image
+from pipeline.data.conversion import Conversion, flatten, is_gray, open_image
 
 ROOT = Path(__file__).parents[3]
 GRAY = Conversion((8, 8), "pad", "gray", "black", invert=False)
@@ -117,6 +118,38 @@ def test_exif_rotation_is_applied():
     exif[module.ORIENTATION] = 6  # to be shown turned by 90 degrees clockwise
     turned = upright.transpose(Image.Transpose.ROTATE_90)
     assert (converted(turned, GRAY, exif=exif)[0] == RAMP).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_is_turned_as_pillow_turns_it(orientation):
+    exif = Image.Exif()
+    exif[module.ORIENTATION] = orientation
+    image = open_image(encoded(Image.fromarray(RGB[:5]), exif=exif))
+    assert (np.asarray(flatten(image, "black")) == np.asarray(exif_transpose(image))).all()
+
+
+@pytest.mark.parametrize(
+    "exif", [b"garbage", b"II*\0", b"MM\0*\0\0\0\x08\xff", b"II*\0\xff\xff\xff\xff"]
+)
+def test_damaged_exif_data_counts_as_no_rotation(exif):
+    image = open_image(encoded(Image.fromarray(RAMP), exif=exif))
+    assert (GRAY.convert(image)[0] == RAMP).all()
+
+
+@pytest.mark.parametrize("fault", [SyntaxError("not a TIFF file"), struct.error(), RuntimeError()])
+def test_any_exception_of_pillow_is_a_reason(monkeypatch, fault):
+    def fail(*_, **__):
+        raise fault
+
+    content = encoded(Image.fromarray(RGB))
+    with monkeypatch.context() as patch:
+        patch.setattr("PIL.PngImagePlugin.PngImageFile.load", fail)
+        with pytest.raises(ValueError, match=f"^cannot be decoded: {str(fault) or '.*rror'}$"):
+            open_image(content)
+    image = open_image(encoded(Image.new("CMYK", (8, 8)), "TIFF"))
+    monkeypatch.setattr("PIL.Image.Image.convert", fail)
+    with pytest.raises(ValueError, match=f"^cannot be converted: {str(fault) or '.*rror'}$"):
+        GRAY.convert(image)
 
 
 @pytest.mark.parametrize("background", ["black", "white"])

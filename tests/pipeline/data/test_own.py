@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from PIL import Image
 
 from pipeline.data import own
 from pipeline.data.own import OwnImages
+from pipeline.data.spool import open_spool, spooled
 from tests.pipeline.data.folders import classes, config, packed, picture, save
+from tests.pipeline.data.test_survey import letters
 
 
 def examine(path: Path, **changes: object) -> OwnImages:
@@ -230,6 +233,13 @@ def test_damaged_files_are_left_out_and_counted_if_asked(tmp_path):
     assert all(any(name in note for note in images.notes) for name in reasons)
 
 
+def test_an_image_with_damaged_exif_data_is_used_as_it_lies(tmp_path):
+    save(classes(tmp_path) / "a/exif.png", picture(90), exif=b"garbage")
+    images = examine(tmp_path)
+    assert images.faults == []
+    assert len(images.seen) == 11
+
+
 def test_other_files_are_counted_and_pictures_are_told_by_content(tmp_path):
     classes(tmp_path)
     save(tmp_path / "a/x.png", picture(60)).rename(tmp_path / "a/scan")
@@ -323,6 +333,16 @@ def test_given_splits_that_overlap_are_a_warning_with_the_count(tmp_path):
     assert "WARNING: 4 images of the split test are in training too" in images.notes
 
 
+def test_given_splits_for_validation_and_test_that_overlap_are_a_warning_too(tmp_path):
+    classes(tmp_path / "train", size=9)
+    classes(tmp_path / "val", each=3)
+    classes(tmp_path / "test", each=2)
+    images = examine(tmp_path, image_size=8)
+    assert images.faults == []
+    assert "WARNING: 4 images of the split test are in validation too" in images.notes
+    assert not any("training too" in note for note in images.notes)
+
+
 @pytest.mark.parametrize("count", [1, 2, 200])
 def test_one_class_is_a_fault_two_and_hundreds_work(tmp_path, count):
     classes(tmp_path, [f"c{n}" for n in range(count)], each=3)
@@ -352,6 +372,47 @@ def test_channels_are_decided_by_all_images(tmp_path):
     save(tmp_path / "b/z.png", picture(71, color=True))
     assert examine(tmp_path).conversion.channels == "color"
     assert examine(tmp_path, channels="gray").conversion.channels == "gray"
+
+
+def documents(root: Path, ink: int = 0) -> Path:
+    """Dark letters on white, a class each."""
+    for number, image in enumerate(letters(ink, 255)):
+        for corner in range(30):  # so that no two are equal
+            image.putpixel((0, 0), 255 - corner)
+            save(root / chr(65 + number) / f"{corner}.png", image)
+    return root
+
+
+def test_a_coloured_image_that_the_sample_misses_leaves_all_images_as_they_are(tmp_path):
+    root = documents(tmp_path)
+    assert examine(root).conversion.invert
+    color = np.full((28, 28, 3), (255, 255, 0), np.uint8)
+    save(root / "B/15.png", Image.fromarray(color))
+    with open_spool(tmp_path / "spool") as spool:
+        images = own.examine(root, config(root), spool)
+        found = images.conversion
+        assert (images.kind, found.channels, found.invert) == ("pictures", "color", False)
+        every = np.arange(len(images.seen))
+        kept = np.concatenate(list(spooled(spool, found, len(every), every)))
+    position = [item.name for item in images.listing.items].index("B/15.png")
+    assert (kept[position].transpose(1, 2, 0) == color).all()
+    assert np.median(kept) == 255
+    assert examine(root, invert=True).conversion.invert
+
+
+@pytest.mark.parametrize(
+    ("ink", "changes", "inverted"),
+    [
+        (0, {}, True),
+        (0, {"kind": "pictures"}, False),
+        (0, {"channels": "color"}, False),
+        (0, {"kind": "strokes", "channels": "color"}, False),
+        (150, {}, False),  # too faint to be told from a picture
+        (150, {"kind": "strokes"}, True),
+    ],
+)
+def test_only_what_is_decided_to_be_gray_strokes_is_inverted(tmp_path, ink, changes, inverted):
+    assert examine(documents(tmp_path, ink), **changes).conversion.invert == inverted
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04 cut"])
@@ -419,6 +480,22 @@ def test_a_damaged_member_of_an_archive_is_named(tmp_path):
     archive.write_bytes(content[:-30])
     with pytest.raises(ValueError, match="is neither a folder nor"):
         examine(archive)
+
+
+def test_a_damaged_member_that_is_no_picture_is_another_file(tmp_path):
+    classes(tmp_path / "folder")
+    (tmp_path / "folder/notes").write_text("some text " * 99)
+    archive = tmp_path / "images.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in (tmp_path / "folder").rglob("*.*"):
+            file.write(path, path.relative_to(tmp_path / "folder"))
+        file.write(tmp_path / "folder/notes", "a/notes")
+        offset = file.getinfo("a/notes").header_offset
+    content = bytearray(archive.read_bytes())
+    content[offset + 30 + len("a/notes")] = 0xFF  # no type of block that zlib knows
+    archive.write_bytes(content)
+    images = examine(archive)
+    assert (images.faults, len(images.seen), images.listing.others) == ([], 10, {"": 1})
 
 
 def test_a_loop_of_links_below_a_class_does_not_hang_and_pipes_are_refused(tmp_path):

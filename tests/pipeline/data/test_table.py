@@ -1,11 +1,14 @@
 """A CSV gives classes, splits, groups and known style; what does not fit is named by line."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from pipeline.data import own
+from pipeline.data.listing import Item, Listing
+from pipeline.data.opening import factor_values
 from pipeline.data.own import OwnImages
 from pipeline.data.table import is_table
 from pipeline.data.tree import list_tree
@@ -122,6 +125,23 @@ def test_splits_groups_and_factors_are_columns(tmp_path):
         "(a split other than train, validation, test or unseen) 1 rows: line 5: 3.png (lat" in said
     )
     assert "(an empty pose) 1 rows: line 5: 3.png" in said
+
+
+@pytest.mark.parametrize(
+    ("count", "values", "most"),
+    [(40, 4, 4), (40, 5, 4), (12_000, 1000, 1000), (12_000, 1001, 1000)],
+)
+def test_a_column_with_many_values_is_no_style_factor(count, values, most):
+    items = [Item("", "", None, "", (str(n % values), str(n % 2))) for n in range(count)]
+    images = SimpleNamespace(listing=Listing("", items, ("age", "side")), notes=[])
+    names = factor_values(images, np.arange(count))
+    assert {name: len(of) for name, of in names.items()} == (
+        {"side": 2} | ({"age": values} if values <= most else {})
+    )
+    assert images.notes == [
+        f"the column age is left out as a style factor: it has {values:,} values for {count:,} "
+        f"images, expected 2 to {most:,}"
+    ] * (values > most)
 
 
 def test_a_group_is_never_divided(tmp_path):
