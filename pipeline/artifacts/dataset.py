@@ -66,6 +66,11 @@ class Dataset:
         return _names(UNSEEN, self.description)
 
     @property
+    def strokes(self) -> bool:
+        """Whether the images are grey strokes: their style is measured, and changed, as such."""
+        return self.kind == "strokes" and self.train.image_shape[0] == 1
+
+    @property
     def factor_names(self) -> dict[str, list[str]]:
         """Names of the values of each known style factor, in the order of the columns."""
         return self.description.get("factors", {})

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pipeline.artifacts.paths import CLASSIFIER, FIGURES, METRICS, MODEL
 from pipeline.report import failures
 from vaegan.evaluation.classifier import Classifier
 from vaegan.evaluation.config import GateConfig
-from vaegan.evaluation.metrics import HEADLINES, find_metric
+from vaegan.evaluation.metrics import HEADLINES, described_keys, find_metric
 from vaegan.evaluation.verdict import GATES
 from vaegan.model.vae import WEIGHTS_FILE, DisentanglingVAE, read_description, weights_digest
 
@@ -33,7 +34,7 @@ VERDICTS = {
 # Figures of the stage visualize, with what a person should look for.
 FIGURE_WORDS = {
     "swaps": "Swaps: each column keeps an identity, each row a style. The class should be that of "
-    "the image at the top, slant and weight those of the image at the left.",
+    "the image at the top, the style that of the image at the left.",
     "reconstructions": "Test images and what their own codes give.",
     "style_variation": "One identity, its style moved along each dimension.",
     "tsne": "t-SNE of both codes. The specified code should form islands of one class each; in the "
@@ -101,11 +102,12 @@ def describe_gates(results: dict[str, Any], bounds: GateConfig) -> list[dict[str
         if f"gate/{name}" not in results:
             continue
         key, bound = gate.metrics[0], float(getattr(bounds, gate.bound))
+        value = gate.value_of(results)
         rows.append(
             {
                 "words": gate.words,
                 "asked": f"{'≥' if gate.relation == '>=' else '≤'} {number(key, bound)}",
-                "measured": number(key, gate.value_of(results)),
+                "measured": number(key, value) if math.isfinite(value) else "not measured",
                 "outcome": str(results[f"gate/{name}"]),
             }
         )
@@ -115,16 +117,14 @@ def describe_gates(results: dict[str, Any], bounds: GateConfig) -> list[dict[str
 def describe_headlines(results: dict[str, Any]) -> list[dict[str, str]]:
     """A row for each headline metric: group, words, value, 95 % interval, better direction."""
     rows = []
-    for metric in HEADLINES:
-        if (value := results.get(metric.key)) is None:
-            continue
-        ends = [results.get(f"interval/{metric.key}_{end}") for end in ("low", "high")]
-        interval = " to ".join(number(metric.key, end) for end in ends if end is not None)
+    for key, metric in described_keys(HEADLINES, results):
+        ends = [results.get(f"interval/{key}_{end}") for end in ("low", "high")]
+        interval = " to ".join(number(key, end) for end in ends if end is not None)
         rows.append(
             {
                 "group": metric.group,
-                "words": metric.words_of(metric.key, results),
-                "value": number(metric.key, value),
+                "words": metric.words_of(key, results),
+                "value": number(key, results[key]),
                 "interval": interval,
                 "better": DIRECTIONS[metric.better],
             }

@@ -17,7 +17,6 @@ from pipeline.artifacts.paths import CLASSIFIER, METRICS, MODEL
 from pipeline.artifacts.reports import write_swaps
 from vaegan.data import every_second, stratified_subset
 from vaegan.devices import configure_torch, resolve_device
-from vaegan.evaluation import style
 from vaegan.evaluation.codes import control_metrics, probe_metrics, rate_metrics
 from vaegan.evaluation.config import EvaluationConfig
 from vaegan.evaluation.description import Instruments
@@ -79,7 +78,9 @@ def measure_all(
     left_out += left_out_of_controls + left_out_of_factors
     left_out += [f"{name} is not measured" for name in expected if name not in finite]
     if not instruments.strokes:
-        left_out.append("slant, thickness and width are not measured: the images are pictures")
+        left_out.append(
+            "slant, thickness and width are not measured: the images are not grey strokes"
+        )
     return finite, matrices, left_out
 
 
@@ -113,12 +114,11 @@ def _load_instruments(
     """Loads the classifiers of a data set, and their digests by folder."""
     shape, class_count = dataset.train.image_shape, dataset.train.class_count
     classifier, digest = read_classifier(CLASSIFIER, shape, class_count, device)
-    strokes = style.applies(dataset.kind, shape[0])
     factors, digests = {}, {str(CLASSIFIER): digest}
     for word, labelled in factor_splits(dataset, split).items():
         folder, values = factor_classifier(word), labelled.class_count
         factors[word], digests[str(folder)] = read_classifier(folder, shape, values, device)
-    return Instruments(classifier, strokes, factors), digests
+    return Instruments(classifier, dataset.strokes, factors), digests
 
 
 def measure_unseen(

@@ -53,11 +53,11 @@ def sample_grid(model: DisentanglingVAE, images: torch.Tensor) -> np.ndarray:
     return (tiled.cpu().numpy() * 255.0).round().astype(np.uint8)
 
 
-def resolved(params: TrainingConfig, kind: str) -> TrainingConfig:
-    """Replaces ``transport.style_changes: auto`` by the kind of the prepared images."""
+def resolved(params: TrainingConfig, strokes: bool) -> TrainingConfig:
+    """Replaces ``transport.style_changes: auto`` by what the prepared images are."""
     if params.transport.style_changes != "auto":
         return params
-    changes: Literal["strokes", "pictures"] = "strokes" if kind == "strokes" else "pictures"
+    changes: Literal["strokes", "pictures"] = "strokes" if strokes else "pictures"
     return replace(params, transport=replace(params.transport, style_changes=changes))
 
 
@@ -74,7 +74,7 @@ def run(model_params: ModelConfig, params: TrainingConfig, journal: "Journal") -
     """
     dataset = read_dataset()
     configure_torch(params.threads)
-    trainer = Trainer(model_params, resolved(params, dataset.kind), dataset.train)
+    trainer = Trainer(model_params, resolved(params, dataset.strokes), dataset.train)
     settings = flat(model_params, "model.") | flat(params, "train.")
     machine = {"precision": trainer.precision, "device": trainer.device.type}
     versions = machine | {"torch": torch.__version__}

@@ -44,12 +44,13 @@ def encode(options: argparse.Namespace) -> None:
         raise ValueError(f"{folder} has no images; {others}")
     version = open_version(options.version)
     faults = dict(tree.faults)
-    codes = list(_codes(tree, names, version, faults, stop=not skip))
+    usable = [name for name in names if name not in faults]
+    codes = list(_codes(tree, usable, version, faults, stop=not skip))
     if faults and not skip:
         raise ValueError("\n".join([*lines_of(faults), "--unreadable skip leaves such files out"]))
     if not codes:
         raise ValueError("\n".join([*lines_of(faults), f"{folder} has no image that can be used"]))
-    names = [name for name in names if name not in faults]
+    names = [name for name in usable if name not in faults]
     _write(output, names, {n: np.concatenate([c[n] for c in codes]) for n in codes[0]}, version)
     for line in lines_of(faults):
         print(f"skipped: {line}")

@@ -25,9 +25,11 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from ruamel.yaml import YAML
 
 from pipeline.artifacts.files import ArtifactError, sha256, tree_digest
 from pipeline.artifacts.paths import MODEL, OUTPUTS, repository
+from pipeline.data.config import FOLDER
 from pipeline.run import patient, terminable
 from pipeline.tracking.git import GitError, git, git_line, is_shallow
 from pipeline.tracking.model_run import OUTPUT_PREFIX, PATCH
@@ -178,7 +180,7 @@ def _check_out_images(root: Path, project: Path) -> None:
     Raises:
         ReproductionError: the cache does not have them.
     """
-    files = [str(path.relative_to(project)) for path in project.glob("images/*.dvc")]
+    files = _kept_images(project)
     if not files:
         return
     dvc = (sys.executable, "-m", "dvc")
@@ -198,6 +200,28 @@ def _check_out_images(root: Path, project: Path) -> None:
     run(project, "cache", "dir", "--local", run(root, "cache", "dir"))
     run(project, "checkout", "-q", *files)
     run(project, "config", "--local", "--unset", "cache.dir")  # outputs are not to come from it
+
+
+def _kept_images(project: Path) -> list[str]:
+    """Lists DVC's files that keep the own images which ``params.yaml`` names, or a part of them."""
+    read = YAML(typ="safe", pure=True).load
+    try:
+        section = read((project / "params.yaml").read_text())["prepare"]
+        dataset, path = section["dataset"], section["path"]
+    except (FileNotFoundError, KeyError, TypeError):  # older commits know no own images
+        return []
+    if dataset != FOLDER:
+        return []
+    wanted, kept = Path(os.path.normpath(project / path)), []
+    for file in sorted(project.rglob("*.dvc")):
+        if file.is_file():
+            content = read(file.read_text())
+            folder = file.parent / content.get("wdir", ".")
+            for out in content.get("outs", []):
+                place = Path(os.path.normpath(folder / out["path"]))
+                if place.is_relative_to(wanted) or wanted.is_relative_to(place):
+                    kept.append(str(file.relative_to(project)))
+    return kept
 
 
 def _remove_worktree(root: Path, folder: Path) -> None:

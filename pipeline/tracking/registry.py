@@ -55,6 +55,7 @@ LOCK_TAG = "dvc.lock.models"
 # Files that are written with a version; loading it, and users, may add others.
 WRITTEN = re.compile(r"MLmodel|[\w.-]+\.(py|json|yaml|txt)|code/.+\.py|artifacts/.+")
 TRAIN_STAGE = "train"
+LONGEST_WORD, WORD_DIGEST = 200, 8  # characters of an alias: 255 at most
 
 # All that served_model.py imports.
 PACKAGES = ("annotated_types", "mlflow", "numpy", "pandas", "pillow", "safetensors", "torch")
@@ -375,8 +376,14 @@ def candidate_alias(dataset: str) -> str:
 
 
 def alias_word(dataset: str) -> str:
-    """A data set's name with the characters that an alias may have."""
-    return re.sub(r"[^A-Za-z0-9_-]", "-", dataset)
+    """A data set's name with the characters that an alias may have.
+
+    Where one had to be replaced a digest of the name follows, so that no two names share a word.
+    """
+    word = re.sub(r"[^\w-]", "-", dataset)[:LONGEST_WORD]
+    if word == dataset:
+        return word
+    return f"{word}-{hashlib.sha256(dataset.encode()).hexdigest()[:WORD_DIGEST]}"
 
 
 def _describe(

@@ -19,11 +19,6 @@ TINY = 1e-3
 CELL_IMAGES = 20  # of a pair of classes, at least, for a correlation of its own
 
 
-def applies(kind: str, channels: int) -> bool:
-    """Whether the measures mean something: of images of kind "strokes" with one channel."""
-    return kind == "strokes" and channels == 1
-
-
 def measure(images: np.ndarray) -> np.ndarray:
     """Measures slant, thickness and width of the shape in each image.
 

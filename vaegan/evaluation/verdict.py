@@ -192,7 +192,7 @@ def describe_gates(metrics: Metrics, bounds: GateConfig, strokes: bool = True) -
         number = f"{value:.3f}" if math.isfinite(value) else "not measured"
         why = f"{number}, expected {gate.relation} {getattr(bounds, gate.bound):g}"
         if state == NOT_APPLIED:
-            why = "measured of strokes only, and the images are pictures"
+            why = "measured of grey strokes only"
         parts.append(f"{gate.words} {state} ({why})")
     return f"Gates: {', '.join(parts)}"
 

@@ -17,15 +17,22 @@ MARKERS = "os^DvPX<*>"
 def new_figure(width: float, height: float, title: str, dpi: int = DPI) -> Figure:
     """Creates an empty figure of a size in inches, with a title above it."""
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(plain(title), fontsize=12)
     return figure
+
+
+def plain(text: str) -> str:
+    """A user's text for matplotlib, which would set what stands between dollars as mathematics."""
+    return text.replace("$", r"\$")
 
 
 def class_labels(class_names: Sequence[str]) -> list[str]:
     """Names of classes, long ones shortened in the middle."""
     return [
-        name
-        if len(name) <= LONGEST_NAME
-        else f"{name[: LONGEST_NAME // 2]}…{name[1 - LONGEST_NAME // 2 :]}"
+        plain(
+            name
+            if len(name) <= LONGEST_NAME
+            else f"{name[: LONGEST_NAME // 2]}…{name[1 - LONGEST_NAME // 2 :]}"
+        )
         for name in class_names
     ]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from vaegan.figures.canvas import NAMED_CLASSES, class_labels, new_figure
+from vaegan.figures.canvas import NAMED_CLASSES, class_labels, new_figure, plain
 
 ROW_HEIGHT = 0.27  # inches per row of a table
 TITLE_LINE = 0.2  # inches per further line of a title
@@ -39,7 +39,7 @@ def metric_table(
     cells, previous = [], None
     for group, words, value, interval in rows:
         between = "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
-        cells.append([group if group != previous else "", words, f"{value:.4f}", between])
+        cells.append([group if group != previous else "", plain(words), f"{value:.4f}", between])
         previous = group
     table = axes.table(
         cells,

@@ -84,7 +84,9 @@ def embedding_figure(
             dots.set(alpha=0.6, label=class_name)
         axes.set(xlabel="t-SNE 1 (arbitrary units)", ylabel="t-SNE 2 (arbitrary units)", title=name)
         axes.set_aspect("equal", adjustable="datalim")
-    classes = panels[0].get_legend_handles_labels()
+    classes = list(panels[0].collections)  # matplotlib itself leaves out names that begin with _
+    shown_names = [str(dots.get_label()) for dots in classes]
     heading = f"class ({len(names)} of {len(class_names)})" if rest else "class"
-    figure.legend(*classes, loc="outside right center", markerscale=2, title=heading)
+    place = "outside right center"
+    figure.legend(classes, shown_names, loc=place, markerscale=2, title=heading)
     return figure

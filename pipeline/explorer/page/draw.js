@@ -88,7 +88,11 @@ class DrawPanel {
     this.show(source, "An example from the test images. Draw, or open a picture, to replace it.");
   }
 
+  /** Called at each change; the inversion chosen for a picture goes with it. */
   schedule() {
+    const hasPicture = Boolean(this.pad?.picture);
+    if (this.hadPicture && !hasPicture) element("invert").checked = false;
+    this.hadPicture = hasPicture;
     spread("drawing", [() => this.update()]);
   }
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from pipeline.artifacts.codes import CODE_ARRAYS, read_codes, write_codes
 from pipeline.artifacts.curves import read_curves, write_curves
-from pipeline.artifacts.dataset import Split, as_they_are, read_dataset, write_dataset
+from pipeline.artifacts.dataset import Dataset, Split, as_they_are, read_dataset, write_dataset
 from pipeline.artifacts.figures import write_figure
 from pipeline.artifacts.files import ArtifactError, sha256, tree_digest, write_array
 from pipeline.artifacts.paths import SWAPS, repository
@@ -61,6 +61,15 @@ def test_a_data_set_written_before_factors_were_known_still_opens(tmp_path, bars
     assert [array.shape for array in read.factors.values()] == [(200, 0), (56, 0)]
     assert read.conversion == as_they_are((1, 16, 16))
     assert not list(tmp_path.rglob("factors.npy"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "strokes"),
+    [("strokes", 1, True), ("strokes", 3, False), ("pictures", 1, False)],
+)
+def test_only_grey_strokes_are_taken_as_strokes(kind, channels, strokes):
+    images = LabelledImages(np.zeros((2, channels, 8, 8), np.uint8), np.arange(2), 2)
+    assert Dataset({"train": images}, {}, {"kind": kind}).strokes == strokes
 
 
 @pytest.mark.parametrize(

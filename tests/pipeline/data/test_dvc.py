@@ -9,7 +9,7 @@ import pytest
 from dvc.repo import Repo
 
 from pipeline.artifacts.files import tree_digest
-from pipeline.tools.reproduce import ReproductionError, _check_out_images
+from pipeline.tools.reproduce import ReproductionError, _check_out_images, _kept_images
 from tests.pipeline.clone import Clone, small_clone
 from tests.pipeline.data.folders import classes, picture, save
 
@@ -98,3 +98,26 @@ def test_a_reproduction_has_the_images_of_its_commit(clone, tmp_path):
             _check_out_images(clone.folder, then)
     finally:
         (clone.folder / PETS / "a/zero.png").rename(clone.folder / PETS / "a/0.png")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "path", "kept"),
+    [
+        ("mnist", "images/pets", []),
+        ("folder", "images/pets", ["images/pets.dvc"]),
+        ("folder", "./images/pets/", ["images/pets.dvc"]),
+        ("folder", "images/pets/inner", ["images/pets.dvc"]),
+        ("folder", "images/parts", ["images/parts/a.dvc", "images/parts/b.dvc"]),
+        ("folder", "mine/all.zip", ["named.dvc"]),
+        ("folder", "images/pe", []),
+    ],
+)
+def test_only_the_images_that_a_commit_was_trained_on_are_needed(tmp_path, dataset, path, kept):
+    files = {"images/pets.dvc": "pets", "images/parts/a.dvc": "a", "images/parts/b.dvc": "b"}
+    for name, out in (files | {"named.dvc": "mine/all.zip"}).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"outs:\n- md5: 0\n  path: {out}\n")
+    (tmp_path / ".dvc").mkdir()
+    assert _kept_images(tmp_path) == []
+    (tmp_path / "params.yaml").write_text(f"prepare: {{dataset: {dataset}, path: {path}}}\n")
+    assert _kept_images(tmp_path) == kept

@@ -295,6 +295,26 @@ def test_a_picture_of_dark_ink_is_inverted_and_no_picture_is_told(visit):
     assert seen[0, 0] < 0.1
     page.set_input_files("#file", {"name": "a.txt", "mimeType": "text/plain", "buffer": b"words"})
     visit.until("document.getElementById('told').textContent.includes('a.txt is not a')")
+    page.click("#clear")
+
+
+@pytest.mark.parametrize("removed", ["#clear", "#undo", "Delete"])
+def test_a_drawing_after_a_picture_is_not_inverted_with_it(visit, removed):
+    file = io.BytesIO()
+    Image.new("L", (16, 16), 245).save(file, "PNG")
+    page, picture = visit.page, {"name": "a.png", "mimeType": "image/png"}
+    page.set_input_files("#file", picture | {"buffer": file.getvalue()})
+    visit.until("app.draw.pad.picture !== null")
+    assert page.is_checked("#invert")
+    if removed == "Delete":
+        page.press("#pad", removed)
+    else:
+        page.click(removed)
+    assert visit.evaluate("app.draw.pad.isEmpty")
+    assert not page.is_checked("#invert")
+    page.check("#invert")  # by hand it stays, whatever is drawn
+    visit.draw()
+    assert page.is_checked("#invert")
     page.uncheck("#invert")
     page.click("#clear")
 

@@ -40,8 +40,8 @@ def operations(model: DisentanglingVAE) -> dict[str, tuple[Callable, str, Tensor
     """By name: the operation in torch, in JavaScript, and inputs of it."""
     found: dict[str, tuple[Callable, str, Tensor]] = {}
     encoder, decoder, config = model.encoder, model.decoder, model.config
-    channels = (config.image_shape[0], *config.widths)
-    for i in range(3):
+    channels, count = (config.image_shape[0], *config.widths), len(config.widths)
+    for i in range(count):
         shape = [channels[i], *config.sizes[i]]
         script = f"(x) => model.apply({{ values: x, shape: {shape} }}, model.trunk[{i}]).values"
         found[f"convolution {i}"] = encoder.trunk[3 * i : 3 * i + 3], script, random(*shape)
@@ -54,8 +54,8 @@ def operations(model: DisentanglingVAE) -> dict[str, tuple[Callable, str, Tensor
         "(x) => relu(linear(x, model.start))",
         random(config.specified.dim + config.unspecified.dim),
     )
-    for i in range(3):
-        shape = [config.widths[2 - i], *config.sizes[3 - i]]
+    for i in range(count):
+        shape = [config.widths[count - 1 - i], *config.sizes[count - i]]
         script = f"(x) => model.apply({{ values: x, shape: {shape} }}, model.rest[{i}]).values"
         found[f"upsampling {i}"] = decoder.trunk[2 + 3 * i : 5 + 3 * i], script, random(*shape)
     found["sigmoid"] = torch.sigmoid, "sigmoid", 5 * random(7)

@@ -34,6 +34,29 @@ def test_a_gate_is_told_with_its_bound_and_the_metric_nearest_to_missing_it():
     assert found["style kept"]["measured"] == "0.708"
 
 
+def test_of_a_gate_that_is_not_applied_nothing_is_measured():
+    of_pictures = {key: value for key, value in results("").items() if "style_kept" not in key}
+    (row,) = [
+        row
+        for row in content.describe_gates(of_pictures | {"gate/style": "not applied"}, GATES)
+        if row["words"] == "style kept"
+    ]
+    assert (row["measured"], row["outcome"]) == ("not measured", "not applied")
+
+
+def test_each_known_style_factor_has_its_headlines():
+    measured = {
+        "factor/$side/swap_accuracy": 0.9,
+        "interval/factor/$side/swap_accuracy_low": 0.85,
+        "interval/factor/$side/swap_accuracy_high": 0.95,
+        "factor/hue/swap_accuracy": 0.25,
+    }
+    rows = {row["words"]: row for row in content.describe_headlines(results("") | measured)}
+    (side,) = [row for words, row in rows.items() if "$side" in words]
+    assert (side["value"], side["interval"]) == ("90.0 %", "85.0 % to 95.0 %")
+    assert [row["value"] for words, row in rows.items() if "hue" in words] == ["25.0 %"]
+
+
 def test_headlines_have_their_interval_and_the_better_direction():
     rows = {row["words"]: row for row in content.describe_headlines(results(""))}
     swaps = rows["show the identity asked for"]

@@ -64,7 +64,7 @@ def test_pictures_are_measured_without_strokes_and_this_is_said_once(measured, m
     monkeypatch.setattr(evaluate, "control_metrics", lambda *_: ({}, []))
     written, left_out = measured("pictures", {})
     assert [line for line in left_out if "style" in line or "slant" in line] == [
-        "slant, thickness and width are not measured: the images are pictures"
+        "slant, thickness and width are not measured: only grey strokes have them"
     ]
     assert not any(find_metric(key).strokes_only for key in written)
     assert {"swap/identity_accuracy", "diversity/mean", "reconstruction/ssim"} <= written.keys()

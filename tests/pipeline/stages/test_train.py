@@ -104,11 +104,11 @@ def test_a_sample_grid_is_in_colour_with_the_sources_on_its_edges():
 
 
 def test_changes_of_style_are_those_of_the_prepared_images_unless_they_are_named(small):
-    def used(changes: str, kind: str) -> str:
+    def used(changes: str, strokes: bool) -> str:
         transport = replace(small.train.transport, style_changes=changes)
-        return resolved(replace(small.train, transport=transport), kind).transport.style_changes
+        return resolved(replace(small.train, transport=transport), strokes).transport.style_changes
 
-    assert used("auto", "strokes") == "strokes"
-    assert used("auto", "pictures") == "pictures"
-    assert used("none", "pictures") == "none"
-    assert used("strokes", "pictures") == "strokes"
+    assert used("auto", strokes=True) == "strokes"
+    assert used("auto", strokes=False) == "pictures"
+    assert used("none", strokes=False) == "none"
+    assert used("strokes", strokes=False) == "strokes"

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,21 @@ def test_an_archive_gives_the_table_of_its_folder(folder, run):
     for name, output in ((folder, "folder.csv"), ("packed.zip", "archive.csv")):
         assert run(encode_folder.main, name, "-o", output, "--version", "1").status == 0
     assert Path("archive.csv").read_text() == Path("folder.csv").read_text()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_file_that_is_in_an_archive_twice_is_left_out(folder, run):
+    shutil.make_archive("packed", "zip", folder)
+    with zipfile.ZipFile("packed.zip", "a") as archive:
+        archive.write(folder / FILES[0], FILES[0])
+    done = run(encode_folder.main, "packed.zip", "--version", "1", "--unreadable", "skip")
+    assert (done.status, done.errors) == (0, [])
+    assert done.out.startswith(f"skipped: {FILES[0]} is in the archive twice\n")
+    assert pd.read_parquet("codes.parquet")["file"].tolist() == FILES[1:]
+    assert run(encode_folder.main, "packed.zip", "--version", "1", "-o", "b.csv").errors == [
+        f"error: {FILES[0]} is in the archive twice",
+        "error: --unreadable skip leaves such files out",
+    ]
 
 
 def test_all_files_that_are_no_images_are_told_and_nothing_is_written(folder, run, truncated):

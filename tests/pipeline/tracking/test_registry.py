@@ -28,6 +28,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 from mlflow.types import DataType, ParamSchema, ParamSpec
+from mlflow.utils.validation import _validate_model_alias_name
 from PIL import Image
 
 from pipeline.artifacts.files import ArtifactError
@@ -578,6 +579,20 @@ def test_newest_version_is_the_candidate_and_is_found_by_its_weights(store, regi
         registry.load().predict(images),
         registry.load(f"models:/{registry.NAME}/{newest.version}").predict(images),
     )
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "a-b", "été", "кошки"])
+def test_a_data_sets_name_that_an_alias_may_have_is_in_it_as_it_is(name):
+    assert registry.candidate_alias(name) == f"candidate-{name}"
+
+
+def test_no_two_data_sets_share_an_alias_and_each_is_one():
+    long = "a" * 250
+    names = ["pets 1", "pets.1", "pets-1", "кошки!", "птицы!", "🐈", "🐕", long, f"{long}b"]
+    aliases = [registry.candidate_alias(name) for name in names]
+    assert len(set(aliases)) == len(names)
+    for alias in aliases:
+        _validate_model_alias_name(alias)
 
 
 def test_tagging_a_version_keeps_its_other_tags(store, images):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from vaegan.evaluation.style import (
-    applies,
     class_means,
     measure,
     readable_style,
@@ -134,12 +133,6 @@ def test_the_oracle_keeps_less_where_classes_vary_differently():
 def test_the_oracle_keeps_less_where_rendering_adds_noise():
     # corr = 1 / sqrt(1 + noise^2).
     assert swapped_between_two_classes(1.0, 0.75) == pytest.approx(0.8, abs=0.02)
-
-
-def test_the_measures_are_of_grey_strokes_only():
-    assert applies("strokes", 1)
-    assert not applies("strokes", 3)
-    assert not applies("pictures", 1)
 
 
 def test_a_class_of_which_no_training_code_is_known_says_nothing_about_style():

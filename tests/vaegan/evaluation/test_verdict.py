@@ -204,7 +204,7 @@ def test_gates_ask_for_metrics_of_the_table_and_for_every_bound_of_the_parameter
     assert {gate.bound for gate in GATES.values()} == set(vars(BOUNDS))
 
 
-def test_the_gate_of_style_is_not_applied_to_pictures_and_this_is_said():
+def test_the_gate_of_style_is_applied_to_grey_strokes_only_and_this_is_said():
     metrics = {key: value for key, value in GOOD.items() if "style_kept" not in key}
     word, _ = verdict(metrics, 0.5)
     assert word == "sound"
@@ -213,7 +213,7 @@ def test_the_gate_of_style_is_not_applied_to_pictures_and_this_is_said():
     assert set(stated.values()) == {"passed"}
     assert gates_passed(metrics, word, required_bounds(BOUNDS, strokes=False)) == "passed"
     assert describe_gates(metrics, BOUNDS, strokes=False).endswith(
-        "style kept not applied (measured of strokes only, and the images are pictures)"
+        "style kept not applied (measured of grey strokes only)"
     )
     untrusted = gate_statements(metrics, "untrusted", BOUNDS, strokes=False)
     assert set(untrusted.values()) == {"untrusted"}

@@ -46,7 +46,7 @@ def test_perplexity_is_a_third_of_the_codes_at_most():
 
 def test_embedding_puts_each_class_under_its_name_in_both_panels() -> None:
     specified, unspecified, labels = points()
-    names = ["zero", "one", "two", "absent"]
+    names = ["zero", "_one", "two", "absent"]
     figure = embedding_figure(specified, unspecified, labels, names, "")
     left, right = figure.axes
     assert "unspecified" not in left.get_title()
