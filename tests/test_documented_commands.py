@@ -33,6 +33,7 @@ NOT_RUN = {
         "run by tests/pipeline/tracking/test_registry.py; the same request is sent to a server"
     ),
     "make ui": "serves until it is stopped: tests/pipeline/tracking/test_store.py",
+    "mkdir -p images/pets": "makes a folder, and prints nothing",
     "python -m pipeline inspect images/pets": "tests/pipeline/tools/test_inspect.py",
     "dvc add images/pets": "tests/pipeline/data/test_dvc.py",
     "dvc repro": "trains: tests/pipeline/test_pipeline.py",

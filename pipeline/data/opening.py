@@ -49,13 +49,13 @@ def factor_values(images: OwnImages, used: np.ndarray) -> dict[str, list[str]]:
     names = {}
     for column, name in enumerate(images.listing.factor_names):
         values = {images.listing.items[p].factors[column] for p in used.tolist()}
-        most = min(MOST_VALUES, len(used) // IMAGES_PER_VALUE)
-        if 2 <= len(values) <= most:
+        if 2 <= len(values) <= min(MOST_VALUES, len(used) // IMAGES_PER_VALUE):
             names[name] = sorted(values, key=natural_key)
         else:
             images.notes.append(
                 f"the column {name} is left out as a style factor: it has {len(values):,} values "
-                f"for {len(used):,} images, expected 2 to {most:,}"
+                f"for {len(used):,} images, expected 2 to {MOST_VALUES:,}, with "
+                f"{IMAGES_PER_VALUE} images or more for each on average"
             )
     return names
 

@@ -383,7 +383,10 @@ def documents(root: Path, ink: int = 0) -> Path:
     return root
 
 
-def test_a_coloured_image_that_the_sample_misses_leaves_all_images_as_they_are(tmp_path):
+def test_a_coloured_image_that_the_sample_misses_leaves_all_images_as_they_are(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(own, "SAMPLE", 10)
     root = documents(tmp_path)
     assert examine(root).conversion.invert
     color = np.full((28, 28, 3), (255, 255, 0), np.uint8)
@@ -395,6 +398,7 @@ def test_a_coloured_image_that_the_sample_misses_leaves_all_images_as_they_are(t
         every = np.arange(len(images.seen))
         kept = np.concatenate(list(spooled(spool, found, len(every), every)))
     position = [item.name for item in images.listing.items].index("B/15.png")
+    assert position == 45  # between two of the sample, which has every 33rd
     assert (kept[position].transpose(1, 2, 0) == color).all()
     assert np.median(kept) == 255
     assert examine(root, invert=True).conversion.invert
