@@ -87,6 +87,5 @@ def embedding_figure(
     classes = list(panels[0].collections)  # matplotlib itself leaves out names that begin with _
     shown_names = [str(dots.get_label()) for dots in classes]
     heading = f"class ({len(names)} of {len(class_names)})" if rest else "class"
-    place = "outside right center"
-    figure.legend(classes, shown_names, loc=place, markerscale=2, title=heading)
+    figure.legend(classes, shown_names, loc="outside right center", markerscale=2, title=heading)
     return figure
