@@ -78,9 +78,7 @@ def measure_all(
     left_out += left_out_of_controls + left_out_of_factors
     left_out += [f"{name} is not measured" for name in expected if name not in finite]
     if not instruments.strokes:
-        left_out.append(
-            "slant, thickness and width are not measured: the images are not grey strokes"
-        )
+        left_out.append("slant, thickness and width are not measured: only grey strokes have them")
     return finite, matrices, left_out
 
 

@@ -64,7 +64,7 @@ class TransportFitConfig:
     images_per_change: Annotated[int, Interval(ge=2, le=10_000)]
     """Images that each change is applied to."""
     style_changes: Literal["auto", "strokes", "pictures", "none"]
-    """Changes: of strokes, of pictures, or none; auto: by the prepared data set's kind."""
+    """Changes: of strokes, of pictures, or none; auto: strokes if the images are grey strokes."""
     mirror: bool
     """Whether a change of pictures may mirror them; not if left and right differ in meaning."""
 
