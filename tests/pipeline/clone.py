@@ -20,6 +20,7 @@ SMALL = {
     "train.report_every": 10,
     "train.threads": 1,
     "train.warmup_steps": 5,
+    "train.transport.images_per_class": 2,
     "train.transport.steps": 20,
     "train.transport.changes": 4,
     "model.transport.hidden": 8,

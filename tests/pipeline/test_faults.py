@@ -30,6 +30,7 @@ SMALL = {
     "train.pairs": 8,
     "train.report_every": 4,
     "train.threads": 1,
+    "train.transport.images_per_class": 2,
     "train.transport.steps": 10,
     "train.transport.changes": 4,
     "train.transport.images_per_change": 8,

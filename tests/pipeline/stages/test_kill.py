@@ -41,6 +41,7 @@ CHANGES = {
     "train.pairs": 8,
     "train.report_every": 2,
     "train.threads": 1,
+    "train.transport.images_per_class": 2,
     "train.transport.steps": 10,
     "train.transport.changes": 4,
     "train.transport.images_per_change": 8,
