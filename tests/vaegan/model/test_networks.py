@@ -64,6 +64,7 @@ def test_a_code_without_variance_has_unit_scale_over_the_batch(model_config):
 
 
 def test_both_codes_reach_the_image(model_config):
+    torch.manual_seed(0)  # so few units can all be dead
     decoder = Decoder(model_config).eval()
     s, z = torch.zeros(1, 5), torch.zeros(1, 3)
     base = decoder(s, z)
