@@ -25,7 +25,7 @@ from vaegan.evaluation.metrics import (
 
 ROOT = Path(__file__).parents[3]
 # Computes by three metrics' values (the verdict and the gates); the parameters' Literal is tested.
-READS_VALUES = {"pipeline/stages/evaluate.py", "pipeline/params.py"}
+READS_VALUES = {"pipeline/report/content.py", "pipeline/stages/evaluate.py", "pipeline/params.py"}
 
 
 def test_keys_are_unique_and_rows_of_one_group_follow_each_other():
