@@ -185,7 +185,7 @@ def divide(
 
 
 def _keys(item: Item, copy: bytes | None) -> list[tuple[str, str | bytes]]:
-    """What an image shares with those that it has to stay together with."""
+    """Keys that an image shares with the images that have to stay in one split with it."""
     keys: list[tuple[str, str | bytes]] = []
     if item.group:
         keys.append(("group", item.group))

@@ -204,7 +204,7 @@ def _flatten(image: Image.Image, shade: str) -> Image.Image:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What EXIF says has to be done to see the image upright; a damaged EXIF says nothing."""
+    """Reads from EXIF how to turn the image upright; None if it is, or if EXIF is damaged."""
     try:
         with strict_warnings():
             return TURNS.get(image.getexif().get(ORIENTATION, 1))

@@ -38,8 +38,8 @@ def explore(reference: str | None, path: Path) -> list[str]:
     """Writes the explorer of a version.
 
     Args:
-        reference: Number or alias of a version; None takes the champion or, if there is none, the
-            version that was trained last.
+        reference: Number or alias of a version; None takes the champion of the prepared data set
+            or, if there is none, the version that was trained last.
         path: The file that is written.
 
     Returns:
@@ -50,12 +50,15 @@ def explore(reference: str | None, path: Path) -> list[str]:
     """
     connect()
     notes = []
-    if reference is None and not (known := _aliases()) & {champion.ALIAS}:
-        reference = registry.ALIAS
-        if known:
-            wanted = f"champion of {champion.MAIN_DATASET}"
-            notes.append(f"there is no {wanted}: this is the version that was trained last")
-    version = find_version(reference or champion.ALIAS)
+    if reference is None:
+        name, known = _prepared_name(), _aliases()
+        reference = champion.alias(name)
+        if reference not in known:
+            reference = registry.ALIAS
+            if known:
+                wanted = f"champion of {name}"
+                notes.append(f"there is no {wanted}: this is the version that was trained last")
+    version = find_version(reference)
     folder = Path(download_artifacts(f"models:/{NAME}/{version.version}"))
     described = sorted(folder.rglob(CONFIG_FILE))
     if not described:
@@ -71,6 +74,14 @@ def explore(reference: str | None, path: Path) -> list[str]:
     with atomic_file(path) as part:
         part.write_text(page, encoding="utf-8")
     return notes + ([f"the page has no map: {obstacle}"] if obstacle else [])
+
+
+def _prepared_name() -> str:
+    """Name of the prepared data set, and that of the main one where none is prepared."""
+    try:
+        return read_dataset().name
+    except ArtifactError:
+        return champion.MAIN_DATASET
 
 
 def _aliases() -> set[str]:

@@ -35,7 +35,7 @@ SMALL = {
 PROBES = {
     "WIDTH, DEPTH, NETWORKS = 384, 3, 2": "WIDTH, DEPTH, NETWORKS = 64, 2, 1",
     "ROUNDS, PATIENCE = 15, 3": "ROUNDS, PATIENCE = 2, 1",
-    "BATCH, ROUND_STEPS = 512, 30": "BATCH, ROUND_STEPS = 512, 10",
+    "BATCH, ROUND_STEPS = 1024, 30": "BATCH, ROUND_STEPS = 512, 10",
     "TREES, LEAF = 100, 5": "TREES, LEAF = 5, 5",
 }
 STAGES = ("check", "prepare", "train", "encode", "classifier", "evaluate", "visualize")

@@ -30,7 +30,7 @@ def calibrator(
     """
 
     def cross_entropy(t: float) -> float:
-        """Of the held-out labels, nats."""
+        """Cross-entropy of the held-out labels at a temperature, nats."""
         calibrated = _tilt(t, np.log(prior), log_probabilities)
         return float(-calibrated[np.arange(len(labels)), labels].mean())
 

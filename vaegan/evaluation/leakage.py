@@ -14,7 +14,7 @@ from vaegan.evaluation.probes import PANEL, Fit, TooFewCodesError
 from vaegan.rng import numpy_rng
 from vaegan.turns import in_turns
 
-FOLDS = 5
+FOLDS = 4
 HELD_OUT = 5000  # training codes to calibrate on, at most; and a fifth of them at most
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ def unseen_leakage(
     """Leakage of codes of images that the encoder was not trained on, by cross-validation.
 
     Probes fitted on training codes may exploit what the encoder memorised (Barrett et al., 2019).
-    Here each of five folds is predicted by probes fitted on the other four.
+    Here each of four folds is predicted by probes fitted on the other three.
 
     Args:
         codes: float32 (N, D).
@@ -162,7 +162,7 @@ def unseen_leakage(
 
 
 def deal_folds(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Assigns each code to one of five stratified folds, int64 (N,) in [0, 5), of equal sizes.
+    """Assigns each code to one of four stratified folds, int64 (N,) in [0, 4), of equal sizes.
 
     Shuffled codes are dealt out class by class, so the folds' counts of a class differ by one at
     most, also if it has fewer codes than there are folds.

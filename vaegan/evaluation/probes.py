@@ -40,8 +40,8 @@ LOGITS, FEWEST_CODES = 2_000_000, 5000  # codes times classes of the logistic re
 # leaks. The message of the commit that added them has what else was tried.
 WIDTH, DEPTH, NETWORKS = 384, 3, 2
 ROUNDS, PATIENCE = 15, 3  # at most, and without a better one before the end
-BATCH, ROUND_STEPS = 512, 30  # a round is a pass over the codes, and so many steps at least
-MAX_LR, WEIGHT_DECAY = 4e-3, 0.05
+BATCH, ROUND_STEPS = 1024, 30  # a round is a pass over the codes, and so many steps at least
+MAX_LR, WEIGHT_DECAY = 8e-3, 0.05
 INPUT_NOISE = 0.15  # standard deviations of a code
 AVERAGED = 200  # steps whose weights are averaged
 PRIOR_SHARE = 1e-3  # of the prior in predictions of probes that may return 0

@@ -5,12 +5,13 @@ import re
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from pipeline.artifacts.dataset import Split, write_dataset
 from pipeline.artifacts.paths import MODEL
 from pipeline.explorer import atlas
 from pipeline.tools import explore
-from pipeline.tracking import registry, store
+from pipeline.tracking import champion, registry, store
 from pipeline.tracking.registry import NAME
 from vaegan.model.vae import WEIGHTS_FILE
 
@@ -47,7 +48,10 @@ def test_a_version_by_number_or_alias_gives_a_page_with_a_map_if_its_images_are_
     capsys.readouterr()
     assert explore.main(["-o", str(by_alias)]) == 0  # no champion: the one trained last
     assert by_alias.read_bytes() == path.read_bytes()
-    assert "note: there is no champion of mnist" in capsys.readouterr().err
+    assert "note: there is no champion of bars" in capsys.readouterr().err
+    MlflowClient().set_registered_model_alias(NAME, champion.alias("bars"), version)
+    assert explore.main(["-o", str(by_alias)]) == 0
+    assert "note" not in capsys.readouterr().err
     other = Split(bars.labels, lambda: iter([255 - bars.images]))
     about = {"name": "negatives", "class_names": list("abcd"), "url": ""}
     write_dataset({"train": other, "test": other}, about)
