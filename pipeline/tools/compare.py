@@ -5,13 +5,15 @@ one row per set of parameters that differ from ``params.yaml``, or one column if
 cell holds the mean over training seeds and the half-width of Student's 95 % interval. Only finished
 runs are in the table, and only with results of their own model and data set; a list below it names
 the others with their state. Rows that were measured by another protocol than the first are marked
-with a dagger: their numbers cannot be compared with its. ``--record FILE`` adds the runs to a CSV
-file; ``--recorded FILE`` prints the table of such a file and needs no store.
+with a dagger: their numbers cannot be compared with its. On a terminal the table is cut into parts
+that fit. ``--record FILE`` adds the runs, with all metrics, to a CSV file; ``--recorded FILE``
+prints the table of such a file and needs no store.
 """
 
 import argparse
 import json
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,10 +25,18 @@ import pandas as pd
 from scipy.stats import t as student
 
 from pipeline.artifacts.files import atomic_file
+from pipeline.artifacts.paths import METRICS
 from pipeline.params import load_params
 from pipeline.sections import flat
 from pipeline.tools import presets
-from vaegan.evaluation.metrics import HEADLINES, OVERVIEW_KEYS, described_keys, expected_keys
+from pipeline.tools.terminal import fitting
+from vaegan.evaluation.metrics import (
+    HEADLINES,
+    SHORT,
+    described_keys,
+    expected_keys,
+    find_metric,
+)
 
 SEED, DATASET = "train.seed", "prepare.dataset"
 LEVEL = 0.95
@@ -64,6 +74,26 @@ def load_runs() -> pd.DataFrame:
         journals, say = repository() / FOLDER, partial(print, file=sys.stderr)
         sync_all(journals, experiment, store_digest(), say)
         return mlflow.search_runs([experiment], order_by=["attributes.start_time DESC"])
+
+
+def with_all_metrics(runs: pd.DataFrame) -> pd.DataFrame:
+    """Adds metrics that runs have in their artifact ``metrics.json`` only: all but the headlines.
+
+    Raises:
+        ValueError: an artifact is lost.
+    """
+    import mlflow
+
+    from pipeline.tracking.store import one_line
+
+    rows = runs.to_dict("records")
+    for row in rows:
+        if obstacle(row) is None:
+            with one_line():
+                results = mlflow.artifacts.load_dict(f"{row['artifact_uri']}/{METRICS.name}")
+            numbers = {k: v for k, v in results.items() if not isinstance(v, str)}
+            row |= {f"metrics.{name}": value for name, value in numbers.items()}
+    return pd.DataFrame(rows)
 
 
 def summarize_runs(runs: pd.DataFrame, default: dict[str, Any]) -> pd.DataFrame:
@@ -207,13 +237,13 @@ def name_changes(changes: dict[str, Any], preset_changes: dict[str, dict[str, An
 
 
 def _results(run: Mapping[Any, Any]) -> dict[str, float]:
-    """Metrics of ``metrics.json``; their names hold a slash, those of the curves none."""
+    """Metrics of ``metrics.json``, without those of the curves and of the machine's load."""
     metrics = {
         column.removeprefix("metrics."): value
         for column, value in run.items()
-        if column.startswith("metrics.") and "/" in column and pd.notna(value)
+        if column.startswith("metrics.") and pd.notna(value)
     }
-    return {name: value for name, value in metrics.items() if not name.startswith("system/")}
+    return {name: value for name, value in metrics.items() if find_metric(name)}
 
 
 def table(experiments: pd.DataFrame) -> str:
@@ -311,10 +341,20 @@ def drop_pattern() -> str:
     kept = [
         "Experiment",
         "State",
-        *map(re.escape, OVERVIEW_KEYS),
+        "verdict",
+        *map(re.escape, SHORT.values()),
         *(rf"{name}\..*" for name in sections),
     ]
     return f"^(?!({'|'.join(kept)})$).*"
+
+
+def _whose(path: Path | None) -> str:
+    """Says whose numbers a table has."""
+    if path is None:
+        from pipeline.tracking.store import address, shown
+
+        return f"your own runs, in the tracking store {shown(address())}"
+    return f"recorded runs, of {path}, which were not made here"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -336,15 +376,23 @@ def main(argv: list[str] | None = None) -> int:
         else:
             default, runs = flat(load_params()), load_runs()
             others = list_others(runs, default)
+            runs = with_all_metrics(runs) if options.record else runs
             experiments = summarize_runs(runs, default)
         if options.record:
             record(experiments, options.record)
-        printed = table(experiments)
-        few = experiments["name"].nunique() <= FEW
-        print(upright(printed) if few else printed)
+        print(f"{_whose(options.recorded)}; mean ± 95 % interval over training seeds:\n")
+        if sys.stdout.isatty():
+            print(fitting(table(experiments), shutil.get_terminal_size().columns))
+        else:
+            few = experiments["name"].nunique() <= FEW
+            print(upright(table(experiments)) if few else table(experiments))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 1
+    if not status and experiments["protocol"].nunique() > 1:
+        print(f"\n{OTHER.strip()} measured by another protocol: not to be compared with the first")
+    if not (status or options.recorded) and RECORDED.exists():
+        print(f"\nrecorded runs: python -m pipeline compare --recorded {RECORDED}")
     if others:
         print("\n".join(["", "not in the table:", *(f"- {line}" for line in others)]))
     return status

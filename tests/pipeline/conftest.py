@@ -15,6 +15,7 @@ from pipeline.artifacts.paths import CURVES, METRICS, MODEL, repository
 from pipeline.journal import FOLDER, Journal
 from pipeline.params import Params, load_params
 from pipeline.tracking import follower, store, sync
+from pipeline.tracking.model_run import HIDDEN, JOURNAL_TAG
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
@@ -121,7 +122,7 @@ class Told:
         """Syncs a journal; the id of its run."""
         experiment = store.connect()
         sync.sync_journal(journal.folder, experiment)
-        query = f"tags.journal = '{journal.folder.name}'"
+        query = f"tags.`{HIDDEN}{JOURNAL_TAG}` = '{journal.folder.name}'"
         if journal.stage != "train":
             query = f"tags.`model.sha256` = '{weights_digest(MODEL)}'"
         order = ["attributes.start_time DESC"]

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from pipeline.artifacts.files import tree_digest
 from pipeline.artifacts.paths import CURVES, MODEL
 from pipeline.tracking import registry, store
+from pipeline.tracking.charts import NAMES
 from tests.pipeline.conftest import SHIPPED
 
 ROOT = Path(__file__).parents[3]
@@ -31,6 +32,7 @@ slow = lambda file: 0.1 if ".checkpoints" in str(file) else 0.0
 files._synchronise = lambda file: (synchronise(file), time.sleep(slow(file)))
 from pipeline.run import run_stage
 from pipeline.stages import train
+from pipeline.tracking.charts import NAMES
 from pipeline.tracking import follower
 print("ready", flush=True)
 sys.exit(run_stage("train"))
@@ -123,7 +125,7 @@ def test_a_training_killed_at_twenty_random_moments_gives_the_same_bits(stage):
     runs = MlflowClient().search_runs([store.connect()])
     assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
     for run in runs:  # none has a step twice, and who has a model has its version
-        history = MlflowClient().get_metric_history(run.info.run_id, "partner_loss")
+        history = MlflowClient().get_metric_history(run.info.run_id, NAMES["partner_loss"])
         found = [point.step for point in history]
         assert found == sorted(set(found))
         if "model.sha256" in run.data.tags:
@@ -151,5 +153,5 @@ def test_a_terminated_stage_marks_its_run_killed_and_resumes_later(stage, sent):
     assert outputs() == straight
     again = MlflowClient().search_runs([store.connect()])[0]
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
-    history = MlflowClient().get_metric_history(run.info.run_id, "partner_loss")
+    history = MlflowClient().get_metric_history(run.info.run_id, NAMES["partner_loss"])
     assert [point.step for point in history] == list(range(2, 41, 2))

@@ -15,6 +15,7 @@ from pipeline.artifacts.paths import CURVES, MODEL
 from pipeline.params import Params
 from pipeline.stages.train import resolved, sample_grid, sample_images
 from pipeline.tracking import store
+from pipeline.tracking.charts import NAMES
 from vaegan.data import LabelledImages
 from vaegan.model.vae import weights_digest
 
@@ -53,7 +54,7 @@ def test_an_interrupted_training_resumes_to_the_same_bytes_in_the_same_run(
     assert len(runs) == 2
     for found in runs:
         assert found.info.status == "FINISHED"
-        history = client.get_metric_history(found.info.run_id, "partner_loss")
+        history = client.get_metric_history(found.info.run_id, NAMES["partner_loss"])
         assert [point.step for point in history] == [4, 8, 12]
     assert not list(Path(".checkpoints").rglob("*.safetensors"))
 

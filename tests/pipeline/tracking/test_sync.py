@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline.artifacts.classifiers import factor_words
 from pipeline.artifacts.files import sha256, write_json
 from pipeline.artifacts.paths import METRICS, MODEL, PREPARED, repository
 from pipeline.journal import EVENTS, FOLDER, Journal, read_events
-from pipeline.tracking import champion, registry, store, sync
+from pipeline.tracking import champion, record, registry, store, sync
+from pipeline.tracking.model_run import HIDDEN
 from pipeline.tracking.provenance import provenance
 from tests.pipeline.conftest import GRID
 from vaegan.model.vae import DisentanglingVAE, weights_digest
@@ -28,6 +30,11 @@ ROOT = Path(__file__).parents[3]
 
 def steps(run_id: str, metric: str = "loss") -> list[int]:
     return [point.step for point in MlflowClient().get_metric_history(run_id, metric)]
+
+
+def recorded(run_id: str) -> dict[str, str]:
+    """The record of a run's origin."""
+    return mlflow.artifacts.load_dict(f"{mlflow.get_run(run_id).info.artifact_uri}/{record.FILE}")
 
 
 def content(run_id: str) -> dict:
@@ -42,6 +49,7 @@ def content(run_id: str) -> dict:
                 artifacts.add(file.path.split("+step+")[0] + file.path.partition("+step+")[2][:4])
     return {
         "tags": {k: v for k, v in run.data.tags.items() if k != "mlflow.log-model.history"},
+        "record": recorded(run_id),
         "params": run.data.params,
         "metrics": {
             name: [(p.step, p.value, p.timestamp) for p in client.get_metric_history(run_id, name)]
@@ -72,10 +80,10 @@ def test_the_run_of_a_training_has_everything_in_its_journal(told):
     for step in (5, 10):
         assert any(f"samples+step+{step}+" in file and file.endswith(".png") for file in files)
     assert run.data.params == {"dataset": "bars", "train.lr": "0.1"}
-    assert run.data.tags["training.key"] == "key"
-    assert run.data.tags["mlflow.note.content"] == "about it"
-    assert run.data.tags["sha256.models"] == "digest of models"
-    assert run.data.metrics["transport_loss"] == 1.0
+    assert recorded(run_id)["training.key"] == "key"
+    assert recorded(run_id)["sha256.models"] == "digest of models"
+    note = run.data.tags["mlflow.note.content"]
+    assert note == "about it Fit of the class transport: transport_loss 1.000."
     assert run.info.status == "FINISHED"
     version = registry.version_of(weights_digest(MODEL))
     assert (version.run_id, version.tags["dataset"]) == (run_id, "bars")
@@ -261,7 +269,7 @@ def test_a_store_without_the_models_run_gets_a_run_that_states_it(told):
     run = mlflow.get_run(run_id)
     assert "no run in which this model was trained" in run.data.tags["mlflow.note.content"]
     assert run.data.params["train.lr"] == "0.1"
-    assert run.data.tags["sha256.data/prepared"]
+    assert recorded(run_id)["sha256.data/prepared"]
     assert told.stage("evaluate") == run_id
 
 
@@ -420,6 +428,81 @@ def test_all_experiments_that_give_one_model_are_named_in_its_run(told, monkeypa
     assert (tags["dvc.exp"], tags["dvc.exp.also"]) == ("first", "second, third")
 
 
+def make_older(run_id: str) -> None:
+    """Turns a run into one of before: everything a tag, plain names of curves, no record."""
+    client, run = MlflowClient(), mlflow.get_run(run_id)
+    for name, value in recorded(run_id).items():
+        client.set_tag(run_id, name, value)
+    for name, value in run.data.tags.items():
+        if name.startswith(HIDDEN):
+            client.set_tag(run_id, name.removeprefix(HIDDEN), value)
+            client.delete_tag(run_id, name)
+    (Path(local_file_uri_to_path(run.info.artifact_uri)) / record.FILE).unlink()
+
+
+def test_a_run_of_before_is_found_and_continued_without_sending_anything_twice(told):
+    journal = told.begin(**{"train.lr": 0.1})
+    journal.report(5, {"lr": 0.1, "loss": 2.0}, GRID)
+    run_id = told.sync(journal)
+    make_older(run_id)
+    journal.report(10, {"lr": 0.05, "loss": 1.0}, GRID)
+    told.finish(journal, models="digest of models")
+    assert told.sync(journal) == run_id
+    assert steps(run_id) == [5, 10]
+    make_older(run_id)
+    write_results()
+    assert told.stage("evaluate", **{"evaluate.seed": 0}) == run_id
+    run = mlflow.get_run(run_id)
+    assert (run.data.metrics["leakage/mean"], run.data.tags["verdict"]) == (0.2, "sound")
+    make_older(run_id)
+    before = mlflow.get_run(run_id).data.tags
+    assert told.sync_all(everything=True) == 0
+    assert mlflow.get_run(run_id).data.tags == before
+    tags = registry.version_of(weights_digest(MODEL)).tags
+    assert (tags["sha256.models"], tags["sha256.evaluate"]) == ("digest of models", "digest")
+    client, (version,) = MlflowClient(), registry.list_versions()
+    client.delete_model_version("vaegan", version.version)
+    told.stage("encode")  # registers the model again, by the tags of the run
+    again = registry.version_of(weights_digest(MODEL)).tags
+    assert again["sha256.models"] == "digest of models"
+    assert champion.champion_of("bars").version == registry.list_versions()[0].version
+
+
+def test_a_run_has_few_tags_and_a_description_with_verdict_numbers_and_report(told):
+    told.train()
+    write_results()
+    journal = told.begin("evaluate")
+    model = weights_digest(MODEL)
+    journal.keep_file(METRICS)
+    journal.outputs({"model": model, "verdict_reason": "All is well."}, {})
+    journal.end("FINISHED")
+    run = mlflow.get_run(told.sync(journal))
+    tags = {name for name in run.data.tags if not name.startswith("mlflow.")}
+    shown = {"dataset", "verdict", "gates", "split", "protocol", "model.sha256"}
+    assert tags == shown | ({"git.commit"} & tags)
+    note = run.data.tags["mlflow.note.content"]
+    first, reason, where, rule, training = note.split("\n\n")
+    assert first == "**sound, gates passed**: leakage 0.2 (bars, test images)"
+    assert (reason, rule) == ("All is well.", "---")
+    assert "`report.html`" in where
+    assert training.startswith("about it")
+    write_results(**{"leakage/mean": 0.1})  # measured anew: the old numbers are replaced
+    note = mlflow.get_run(told.stage("evaluate")).data.tags["mlflow.note.content"]
+    assert "leakage 0.1 " in note
+    assert "0.2" not in note
+    assert note.endswith(training)
+
+
+def test_the_record_of_a_run_is_restored_with_its_other_artifacts(told):
+    told.train()
+    run_id = told.stage("encode")
+    before = recorded(run_id)
+    assert (before["sha256.models"], before["sha256.encode"]) == ("digest of models", "digest")
+    (Path(local_file_uri_to_path(mlflow.get_run(run_id).info.artifact_uri)) / record.FILE).unlink()
+    told.sync_all(everything=True)
+    assert recorded(run_id).items() >= {k: v for k, v in before.items() if k != "journal"}.items()
+
+
 def test_a_deleted_run_stays_deleted(told, capsys):
     journal = told.begin()
     run_id = told.sync(journal)
@@ -460,9 +543,9 @@ def changed(params):
 def test_a_run_is_tracked_without_git(told, workspace, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(workspace.parent))
     assert "git.commit" not in provenance().tags
-    tags = mlflow.get_run(told.train()).data.tags
+    known = recorded(told.train())
     version = registry.version_of(weights_digest(MODEL))
-    assert "not a git repository" in tags["git.failure"] == version.tags["git.failure"]
+    assert "not a git repository" in known["git.failure"] == version.tags["git.failure"]
 
 
 def test_processes_setting_up_a_fresh_store_at_once_all_succeed(workspace):

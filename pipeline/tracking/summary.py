@@ -1,0 +1,53 @@
+"""The description of a run in MLflow: verdict, headline numbers, and where the rest is.
+
+It stands above the description of the training, which a person may go on editing.
+"""
+
+from typing import Any
+
+from mlflow.entities import Run
+
+from vaegan.evaluation.metrics import shortened
+
+NOTE = "mlflow.note.content"
+RULE = "\n\n---\n\n"  # between the results and the training
+PASSED = "passed"
+WHERE = (
+    "The whole run on one page: artifact `report.html`, which the stage `report` writes "
+    "(`reports/report.html` on disk). All metrics: artifact `metrics.json`. Commit, machine and "
+    "digests: artifact `provenance.json`."
+)
+
+
+def with_results(run: Run, results: dict[str, Any], reason: str) -> str:
+    """A run's description with its results first.
+
+    Args:
+        run: With the description so far; results in it are replaced.
+        results: Content of ``reports/metrics.json``.
+        reason: Of the verdict, "" if it is not known.
+    """
+    parts = [describe(results), reason, WHERE]
+    training = _note(run).rpartition(RULE)[2]
+    return "\n\n".join(part for part in parts if part) + (RULE + training if training else "")
+
+
+def describe(results: dict[str, Any]) -> str:
+    """Verdict and headline numbers in a line, the beginning of which fits into a column."""
+    gates = results.get("gates", "unknown")
+    verdict = f"{results['verdict']}, gates {gates}" if gates == PASSED else results["verdict"]
+    numbers = " · ".join(f"{name} {value}" for name, value in shortened(results).items())
+    missed = "" if gates in (PASSED, verdict) else f" ({gates})"
+    about = f"{results['dataset']}, {results['split']} images"
+    return f"**{verdict}**{missed}: {numbers} ({about})"
+
+
+def with_fit(run: Run, losses: dict[str, float]) -> str:
+    """A run's description with the last losses of the transport's fit, which are no curves."""
+    said = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+    note, sentence = _note(run), f" Fit of the class transport: {said}."
+    return note if not losses or sentence in note else note + sentence
+
+
+def _note(run: Run) -> str:
+    return run.data.tags.get(NOTE, "")
