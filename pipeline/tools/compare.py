@@ -26,6 +26,7 @@ from scipy.stats import t as student
 
 from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.paths import METRICS
+from pipeline.data.config import TRAINING_IMAGES
 from pipeline.params import load_params
 from pipeline.sections import flat
 from pipeline.tools import presets
@@ -38,7 +39,7 @@ from vaegan.evaluation.metrics import (
     find_metric,
 )
 
-SEED, DATASET = "train.seed", "prepare.dataset"
+SEED, DATASET, OWN = "train.seed", "prepare.dataset", "folder"
 LEVEL = 0.95
 FEW = 3  # rows, up to which the table has a line per metric
 FINISHED = "FINISHED"
@@ -198,13 +199,16 @@ def changed_params(run: Mapping[Any, Any], default: dict[str, Any]) -> dict[str,
     """Parameters of a run that differ from the default; keys unknown to the default are ignored.
 
     The tag ``now.KEY`` holds a value that was changed after the model was trained. The parameter
-    ``dataset`` is the data set that was used, a fallback included.
+    ``dataset`` is the data set that was used, a fallback included; own images have a name of their
+    own there.
     """
     changes = {}
     for key, value in default.items():
         logged = "dataset" if key == DATASET else key
         for text in (run.get(f"tags.now.{key}"), run.get(f"params.{logged}")):
             if isinstance(text, str):  # absent values are None or NaN
+                if key == DATASET and text not in TRAINING_IMAGES:
+                    text = OWN
                 if (typed := parse_like(text, value)) != value:
                     changes[key] = typed
                 break
@@ -274,6 +278,12 @@ def upright(printed: str) -> str:
     columns.insert(1, ["---"] * len(columns[0]))
     widths = [max(map(len, cells)) for cells in zip(*columns, strict=True)]
     return "\n".join("| " + " | ".join(map(str.ljust, cells, widths)) + " |" for cells in columns)
+
+
+def table_of_few(experiments: pd.DataFrame) -> str:
+    """Formats experiments as :func:`table` does, turned if there are few names."""
+    printed = table(experiments)
+    return upright(printed) if experiments["name"].nunique() <= FEW else printed
 
 
 def in_order(experiments: pd.DataFrame) -> pd.DataFrame:
@@ -384,15 +394,14 @@ def main(argv: list[str] | None = None) -> int:
         if sys.stdout.isatty():
             print(fitting(table(experiments), shutil.get_terminal_size().columns))
         else:
-            few = experiments["name"].nunique() <= FEW
-            print(upright(table(experiments)) if few else table(experiments))
+            print(table_of_few(experiments))
+        if experiments["protocol"].nunique() > 1:
+            print(f"\n{OTHER.strip()} measured by another protocol than the first row")
+        if not options.recorded and RECORDED.exists():
+            print(f"\nrecorded runs: python -m pipeline compare --recorded {RECORDED}")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 1
-    if not status and experiments["protocol"].nunique() > 1:
-        print(f"\n{OTHER.strip()} measured by another protocol: not to be compared with the first")
-    if not (status or options.recorded) and RECORDED.exists():
-        print(f"\nrecorded runs: python -m pipeline compare --recorded {RECORDED}")
     if others:
         print("\n".join(["", "not in the table:", *(f"- {line}" for line in others)]))
     return status
