@@ -80,18 +80,24 @@ def load_runs() -> pd.DataFrame:
 def with_all_metrics(runs: pd.DataFrame) -> pd.DataFrame:
     """Adds metrics that runs have in their artifact ``metrics.json`` only: all but the headlines.
 
-    Raises:
-        ValueError: an artifact is lost.
+    A run that has lost it is named on standard error.
     """
     import mlflow
 
-    from pipeline.tracking.store import one_line
+    from pipeline.tracking.store import raised_by_store, reason
 
     rows = runs.to_dict("records")
     for row in rows:
-        if obstacle(row) is None:
-            with one_line():
-                results = mlflow.artifacts.load_dict(f"{row['artifact_uri']}/{METRICS.name}")
+        if obstacle(row) is not None:
+            continue
+        try:
+            results = mlflow.artifacts.load_dict(f"{row['artifact_uri']}/{METRICS.name}")
+        except Exception as error:
+            if not (raised_by_store(error) or isinstance(error, OSError)):
+                raise
+            name, why = row.get("tags.mlflow.runName"), reason(error)
+            print(f"note: run {name} has only its headline metrics: {why}", file=sys.stderr)
+        else:
             numbers = {k: v for k, v in results.items() if not isinstance(v, str)}
             row |= {f"metrics.{name}": value for name, value in numbers.items()}
     return pd.DataFrame(rows)

@@ -6,8 +6,8 @@ from pipeline.artifacts.paths import MODEL
 from pipeline.params import load_params
 from vaegan.devices import resolve_device, resolve_precision
 
-# Minutes of the default on MNIST, of all stages together.
-MINUTES = {"bfloat16": "8 to 14 minutes", "float32": "25 to 45 minutes", "GPU": "a few minutes"}
+# Minutes of the default on MNIST, of all stages together; README.md has them from here.
+MINUTES = {"bfloat16": "8 to 14 minutes", "float32": "20 to 40 minutes", "GPU": "a few minutes"}
 
 
 def estimate() -> str:

@@ -7,11 +7,11 @@ from typing import Any
 
 from mlflow.entities import Run
 
+from pipeline.tracking import champion
 from vaegan.evaluation.metrics import shortened
 
 NOTE = "mlflow.note.content"
 RULE = "\n\n---\n\n"  # between the results and the training
-PASSED = "passed"
 WHERE = (
     "The whole run on one page: artifact `report.html`, which the stage `report` writes "
     "(`reports/report.html` on disk). All metrics: artifact `metrics.json`. Commit, machine and "
@@ -34,12 +34,12 @@ def with_results(run: Run, results: dict[str, Any], reason: str) -> str:
 
 def describe(results: dict[str, Any]) -> str:
     """Verdict and headline numbers in a line, the beginning of which fits into a column."""
-    gates = results.get("gates", "unknown")
-    verdict = f"{results['verdict']}, gates {gates}" if gates == PASSED else results["verdict"]
+    verdict, gates = results["verdict"], results["gates"]
+    if verdict == champion.SOUND:
+        verdict += ", gates passed" if gates == champion.PASSED else ", a gate missed"
+    missed = "" if gates == champion.PASSED else f"; {gates}"
     numbers = " · ".join(f"{name} {value}" for name, value in shortened(results).items())
-    missed = "" if gates in (PASSED, verdict) else f" ({gates})"
-    about = f"{results['dataset']}, {results['split']} images"
-    return f"**{verdict}**{missed}: {numbers} ({about})"
+    return f"**{verdict}**: {numbers} ({results['dataset']}, {results['split']} images{missed})"
 
 
 def with_fit(run: Run, losses: dict[str, float]) -> str:

@@ -189,7 +189,7 @@ def on_server(server, small, monkeypatch) -> Server:
 
 def train_and_lose(server: Server, small, monkeypatch, back: int | None) -> None:
     """Trains; the server is lost after step 4, and back after step ``back`` if that is not None."""
-    grids = iter(range(4, 100, 4))
+    grids = iter(range(0, 100, 4))
 
     def grid(model, images) -> np.ndarray:
         step = next(grids)
