@@ -447,7 +447,8 @@ def test_a_run_of_before_is_found_and_continued_without_sending_anything_twice(t
     make_older(run_id)
     journal.report(10, {"lr": 0.05, "loss": 1.0}, GRID)
     told.finish(journal, models="digest of models")
-    assert told.sync(journal) == run_id
+    sync.sync_journal(journal.folder, experiment := store.connect())
+    assert run_of(experiment) == run_id  # the only one
     assert steps(run_id) == [5, 10]
     make_older(run_id)
     write_results()
