@@ -31,12 +31,12 @@ from pipeline.params import load_params
 from pipeline.sections import flat
 from pipeline.tools import presets
 from pipeline.tools.terminal import fitting
+from pipeline.tracking.charts import CURVES
 from vaegan.evaluation.metrics import (
     HEADLINES,
     SHORT,
     described_keys,
     expected_keys,
-    find_metric,
 )
 
 SEED, DATASET, OWN = "train.seed", "prepare.dataset", "folder"
@@ -247,13 +247,14 @@ def name_changes(changes: dict[str, Any], preset_changes: dict[str, dict[str, An
 
 
 def _results(run: Mapping[Any, Any]) -> dict[str, float]:
-    """Metrics of ``metrics.json``, without those of the curves and of the machine's load."""
+    """Metrics of ``metrics.json``; curves of a run of before have no slash in their names."""
     metrics = {
         column.removeprefix("metrics."): value
         for column, value in run.items()
-        if column.startswith("metrics.") and pd.notna(value)
+        if column.startswith("metrics.") and "/" in column and pd.notna(value)
     }
-    return {name: value for name, value in metrics.items() if find_metric(name)}
+    others = {*CURVES, "system"}
+    return {name: v for name, v in metrics.items() if name.partition("/")[0] not in others}
 
 
 def table(experiments: pd.DataFrame) -> str:
@@ -367,10 +368,10 @@ def drop_pattern() -> str:
 def _whose(path: Path | None) -> str:
     """Says whose numbers a table has."""
     if path is None:
-        from pipeline.tracking.store import address, shown
+        from pipeline.tracking.store import DATABASE, address, is_default, shown
 
-        return f"your own runs, in the tracking store {shown(address())}"
-    return f"recorded runs, of {path}, which were not made here"
+        return f"your own runs, in {DATABASE if is_default() else shown(address())}"
+    return f"recorded runs, in {path}: not made here"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -396,7 +397,7 @@ def main(argv: list[str] | None = None) -> int:
             experiments = summarize_runs(runs, default)
         if options.record:
             record(experiments, options.record)
-        print(f"{_whose(options.recorded)}; mean ± 95 % interval over training seeds:\n")
+        print(f"{_whose(options.recorded)}\nmean ± 95 % interval over training seeds\n")
         if sys.stdout.isatty():
             print(fitting(table(experiments), shutil.get_terminal_size().columns))
         else:

@@ -123,28 +123,39 @@ def run_of(experiment: str) -> str:
     return run.info.run_id
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_syncing_any_prefixes_repeatedly_equals_one_sync(told, tmp_path, monkeypatch, seed):
-    folders = write_history(told)
-    whole = {folder: (folder / EVENTS).read_bytes() for folder in folders}
-    results = []
-    for often in (False, True):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/{often}.db")
-        experiment, dice = store.connect(), random.Random(seed)  # noqa: S311 (moments, no secrets)
-        for folder in folders:
+@pytest.fixture
+def history(told) -> list[Path]:
+    return write_history(told)
+
+
+def synced_once(folders: list[Path], tmp_path, monkeypatch) -> dict:
+    """All that one uninterrupted sync makes of journals, in a store of its own."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/whole.db")
+    experiment = store.connect()
+    for folder in folders:
+        sync.sync_journal(folder, experiment)
+    return content(run_of(experiment))
+
+
+def test_syncing_any_prefixes_repeatedly_equals_one_sync(history, tmp_path, monkeypatch):
+    expected = synced_once(history, tmp_path, monkeypatch)
+    whole = {folder: (folder / EVENTS).read_bytes() for folder in history}
+    for seed in range(4):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/{seed}.db")
+        experiment, dice = store.connect(), random.Random(seed)  # noqa: S311 (no secrets)
+        for folder in history:
             lines = whole[folder]
-            ends = sorted(dice.randrange(1, len(lines)) for _ in range(4)) if often else []
+            ends = sorted(dice.randrange(1, len(lines)) for _ in range(4))
             for end in [*ends, len(lines)]:  # also in the middle of a line
                 (folder / EVENTS).write_bytes(lines[:end])
-                for _ in range(dice.choice((1, 2)) if often else 1):
+                for _ in range(dice.choice((1, 2))):
                     sync.sync_journal(folder, experiment)
-        results.append(content(run_of(experiment)))
-    assert results[0] == results[1]
-    assert results[0]["status"] == "FINISHED"
-    assert [step for step, _, _ in results[0]["metrics"]["loss"]] == [5, 10]
-    assert sorted(results[0]["images"]) == ["10", "5"]
-    assert results[0]["tags"]["verdict"] == "sound"
-    assert "failure" not in results[0]["tags"]
+        assert content(run_of(experiment)) == expected, f"with seed {seed}"
+    assert expected["status"] == "FINISHED"
+    assert [step for step, _, _ in expected["metrics"]["loss"]] == [5, 10]
+    assert sorted(expected["images"]) == ["10", "5"]
+    assert expected["tags"]["verdict"] == "sound"
+    assert "failure" not in expected["tags"]
 
 
 SYNC = """
@@ -159,32 +170,28 @@ for folder in sys.argv[1:]:
 """
 
 
-def test_two_simultaneous_syncs_equal_one_sync(told, tmp_path, monkeypatch):
-    folders = write_history(told)
-    results = []
-    for processes in (1, 2):
-        uri = f"sqlite:///{tmp_path}/{processes}.db"
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        experiment = store.connect()
-        started = [
-            subprocess.Popen(
-                [sys.executable, "-c", SYNC, *map(str, folders)],
-                env=os.environ | {"PYTHONPATH": str(ROOT)},
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            )
-            for _ in range(processes)
-        ]  # fmt: skip
-        for process in started:
-            assert process.stdout.readline() == "ready\n"
-        for process in started:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        for process in started:
-            process.communicate(timeout=120)
-            assert process.returncode == 0
-        results.append(content(run_of(experiment)))
-    assert results[0] == results[1]
-    assert [step for step, _, _ in results[1]["metrics"]["loss"]] == [5, 10]
+def test_two_simultaneous_syncs_equal_one_sync(history, tmp_path, monkeypatch):
+    expected = synced_once(history, tmp_path, monkeypatch)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/two.db")
+    experiment = store.connect()
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", SYNC, *map(str, history)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for process in started:
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in started:
+        process.communicate(timeout=120)
+        assert process.returncode == 0
+    assert content(run_of(experiment)) == expected
+    assert [step for step, _, _ in expected["metrics"]["loss"]] == [5, 10]
 
 
 def cut_off(method, left: list[int]):
@@ -199,25 +206,20 @@ def cut_off(method, left: list[int]):
     return call
 
 
-@pytest.mark.parametrize("call", range(1, 14))
-def test_a_sync_interrupted_at_any_call_is_completed_by_the_next(told, tmp_path, monkeypatch, call):
-    folders = write_history(told)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/whole.db")
-    experiment = store.connect()
-    for folder in folders:
-        sync.sync_journal(folder, experiment)
-    expected = content(run_of(experiment))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/cut.db")
-    experiment, left = store.connect(), [call]
-    with monkeypatch.context() as patch:
-        for name in ("log_batch", "log_image", "log_artifact", "log_inputs", "set_terminated"):
-            patch.setattr(MlflowClient, name, cut_off(getattr(MlflowClient, name), left))
-        with pytest.raises(MlflowException, match="gone"):
-            for folder in folders:
-                sync.sync_journal(folder, experiment)
-    for folder in folders:
-        sync.sync_journal(folder, experiment)
-    assert content(run_of(experiment)) == expected
+def test_a_sync_interrupted_at_any_call_is_completed_by_the_next(history, tmp_path, monkeypatch):
+    expected = synced_once(history, tmp_path, monkeypatch)
+    for call in range(1, 17):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/{call}.db")
+        experiment, left = store.connect(), [call]
+        with monkeypatch.context() as patch:
+            for name in ("log_batch", "log_image", "log_artifact", "log_inputs", "set_terminated"):
+                patch.setattr(MlflowClient, name, cut_off(getattr(MlflowClient, name), left))
+            with pytest.raises(MlflowException, match="gone"):
+                for folder in history:
+                    sync.sync_journal(folder, experiment)
+        for folder in history:
+            sync.sync_journal(folder, experiment)
+        assert content(run_of(experiment)) == expected, f"cut off at call {call}"
 
 
 def test_a_lost_store_is_refilled_from_disk(told, workspace, monkeypatch):
