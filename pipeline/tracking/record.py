@@ -18,7 +18,7 @@ from pipeline.tracking import champion, registry
 FILE = "provenance.json"
 OUTPUT_PREFIX = "sha256."  # of the digest of an output; its path follows
 # Tags of a run: keys by which it is found, and facts that a person filters by.
-FILTERS = ("dataset", "git.commit", "dvc.exp", "dvc.baseline", registry.DIGEST_TAG)
+FILTERS = ("dataset", "git.commit", "dvc.exp", registry.DIGEST_TAG)
 OLDER = "params.sha256"  # a tag of runs that were made before they had a record
 # Tags of a version that say something else than its origin.
 DECISIONS = (

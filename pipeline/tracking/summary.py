@@ -13,9 +13,9 @@ from vaegan.evaluation.metrics import shortened
 NOTE = "mlflow.note.content"
 RULE = "\n\n---\n\n"  # between the results and the training
 WHERE = (
-    "The whole run on one page: artifact `report.html`, which the stage `report` writes "
-    "(`reports/report.html` on disk). All metrics: artifact `metrics.json`. Commit, machine and "
-    "digests: artifact `provenance.json`."
+    "Report: artifact `report.html`, as soon as the stage `report` has written "
+    "`reports/report.html`. All metrics: `metrics.json`. Commit, machine, digests: "
+    "`provenance.json`."
 )
 
 
@@ -27,19 +27,19 @@ def with_results(run: Run, results: dict[str, Any], reason: str) -> str:
         results: Content of ``reports/metrics.json``.
         reason: Of the verdict, "" if it is not known.
     """
-    parts = [describe(results), reason, WHERE]
+    parts = [describe(results), WHERE, reason]  # MLflow's page folds what is below a few lines
     training = _note(run).rpartition(RULE)[2]
     return "\n\n".join(part for part in parts if part) + (RULE + training if training else "")
 
 
 def describe(results: dict[str, Any]) -> str:
-    """Verdict and headline numbers in a line, the beginning of which fits into a column."""
+    """Verdict and headline numbers in a line; MLflow's table of runs shows its beginning as is."""
     verdict, gates = results["verdict"], results["gates"]
     if verdict == champion.SOUND:
         verdict += ", gates passed" if gates == champion.PASSED else ", a gate missed"
     missed = "" if gates == champion.PASSED else f"; {gates}"
     numbers = " · ".join(f"{name} {value}" for name, value in shortened(results).items())
-    return f"**{verdict}**: {numbers} ({results['dataset']}, {results['split']} images{missed})"
+    return f"{verdict}: {numbers} ({results['dataset']}, {results['split']} images{missed})"
 
 
 def with_fit(run: Run, losses: dict[str, float]) -> str:

@@ -15,9 +15,9 @@ RESULTS = {
 @pytest.mark.parametrize(
     ("verdict", "gates", "begins", "ends"),
     [
-        ("sound", "passed", "**sound, gates passed**: leakage 0.177 · MSE 0.015 (", "test images)"),
-        ("sound", "leakage is 0.4", "**sound, a gate missed**: ", "test images; leakage is 0.4)"),
-        ("degenerate", "the verdict is degenerate", "**degenerate**: leakage", "is degenerate)"),
+        ("sound", "passed", "sound, gates passed: leakage 0.177 · MSE 0.015 (", "test images)"),
+        ("sound", "leakage is 0.4", "sound, a gate missed: ", "test images; leakage is 0.4)"),
+        ("degenerate", "the verdict is degenerate", "degenerate: leakage", "is degenerate)"),
     ],
 )
 def test_it_begins_with_the_verdict_and_holds_the_numbers(verdict, gates, begins, ends):

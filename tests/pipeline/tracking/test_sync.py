@@ -484,8 +484,8 @@ def test_a_run_has_few_tags_and_a_description_with_verdict_numbers_and_report(to
     shown = {"dataset", "verdict", "gates", "split", "protocol", "model.sha256"}
     assert tags == shown | ({"git.commit"} & tags)
     note = run.data.tags["mlflow.note.content"]
-    first, reason, where, rule, training = note.split("\n\n")
-    assert first == "**sound, gates passed**: leakage 0.2 (bars, test images)"
+    first, where, reason, rule, training = note.split("\n\n")
+    assert first == "sound, gates passed: leakage 0.2 (bars, test images)"
     assert (reason, rule) == ("All is well.", "---")
     assert "`report.html`" in where
     assert training.startswith("about it")
