@@ -58,7 +58,12 @@ PATCH_FOLDER = "origin"
 HIDDEN = "mlflow.vaegan."  # begins tags that the sync alone reads
 JOURNAL_TAG, RESULTS_TAG, CURSOR = "journal", "results.sha256", "synced."
 EXPERIMENT_TAG, ALSO_TAG = "dvc.exp", "dvc.exp.also"
-WORDS = ("dataset", *champion.WORDS, "protocol")  # of the results, that a person filters by
+WORDS = (
+    "dataset",
+    *champion.WORDS,
+    "protocol",
+    "effort",
+)  # of the results, that a person filters by
 PATCH = f"{PATCH_FOLDER}/{journal.PATCH}"
 SAME_TREE = ("git.commit", "patch.sha256")
 FIRST_STAGE = "train"

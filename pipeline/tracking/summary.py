@@ -12,6 +12,7 @@ from vaegan.evaluation.metrics import shortened
 
 NOTE = "mlflow.note.content"
 RULE = "\n\n---\n\n"  # between the results and the training
+NOT_APPLIED = "not applied"  # begins what results say of the gates of a quick evaluation
 WHERE = (
     "Report: artifact `report.html`, as soon as the stage `report` has written "
     "`reports/report.html`. All metrics: `metrics.json`. Commit, machine, digests: "
@@ -36,7 +37,8 @@ def describe(results: dict[str, Any]) -> str:
     """Verdict and headline numbers in a line; MLflow's table of runs shows its beginning as is."""
     verdict, gates = results["verdict"], results["gates"]
     if verdict == champion.SOUND:
-        verdict += ", gates passed" if gates == champion.PASSED else ", a gate missed"
+        whole = gates == champion.PASSED or gates.startswith(NOT_APPLIED)
+        verdict += f", gates {gates.partition(':')[0]}" if whole else ", a gate missed"
     missed = "" if gates == champion.PASSED else f"; {gates}"
     numbers = " · ".join(f"{name} {value}" for name, value in shortened(results).items())
     return f"{verdict}: {numbers} ({results['dataset']}, {results['split']} images{missed})"

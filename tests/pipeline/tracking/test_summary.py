@@ -17,6 +17,7 @@ RESULTS = {
     [
         ("sound", "passed", "sound, gates passed: leakage 0.177 · MSE 0.015 (", "test images)"),
         ("sound", "leakage is 0.4", "sound, a gate missed: ", "test images; leakage is 0.4)"),
+        ("sound", "not applied: quick", "sound, gates not applied: leakage", "not applied: quick)"),
         ("degenerate", "the verdict is degenerate", "degenerate: leakage", "is degenerate)"),
     ],
 )
