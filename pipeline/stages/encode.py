@@ -40,7 +40,7 @@ def encode_split(
         FloatingPointError: a code is not finite.
     """
     starts = range(0, len(data), batch_size)
-    for start in followed(starts, "encoding images", len(starts)):
+    for start in followed(starts, f"encoding {len(data)} images", len(starts)):
         rows = slice(start, start + batch_size)
         with torch.inference_mode():
             images = to_unit_range(as_tensor(data.images[rows], device))

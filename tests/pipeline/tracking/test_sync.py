@@ -320,7 +320,7 @@ def test_non_numeric_results_become_tags(told):
 def test_metrics_of_known_factors_are_logged_whatever_the_factors_are_called(told):
     told.train()
     words = factor_words(["light (lux)", "écriture", ".."]).values()
-    expected = {f"factor/{word}/chance": 0.5 for word in words}
+    expected = {f"factor/{word}/swap_accuracy": 0.5 for word in words}
     write_results(**expected)
     run = mlflow.get_run(told.stage("evaluate"))
     assert {key: run.data.metrics[key] for key in expected} == expected
