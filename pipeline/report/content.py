@@ -1,9 +1,9 @@
 """Collects what the report says from the outputs of the stages, and fills the page.
 
 The page is an output that DVC hashes, so it says only what its inputs say. Left out is what changes
-while they stay the same: the commit, the machine and the time of the training, and the champion. The
-page names the commands that tell these; ``python -m pipeline report -o FILE`` asks the tracking
-store and writes a page that has them.
+while they stay the same: commit, machine and time of the training, and the champion. The page names
+the commands that tell these; ``python -m pipeline report -o FILE`` asks the tracking store and
+writes a page that has them.
 """
 
 from collections import Counter

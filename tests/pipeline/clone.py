@@ -38,7 +38,7 @@ PROBES = {
     "BATCH, ROUND_STEPS = 1024, 30": "BATCH, ROUND_STEPS = 512, 10",
     "TREES, LEAF = 100, 5": "TREES, LEAF = 5, 5",
 }
-STAGES = ("check", "prepare", "train", "encode", "classifier", "evaluate", "visualize")
+STAGES = ("check", "prepare", "train", "encode", "classifier", "evaluate", "visualize", "report")
 
 
 class Clone:
