@@ -1,7 +1,5 @@
 """Pages in a real browser: what they ask for, what they complain of, and whether they fit."""
 
-OVERFLOWING = """() => document.documentElement.scrollWidth - innerWidth"""
-
 
 class Visit:
     """A page that is open, with its requests and complaints."""
@@ -27,7 +25,7 @@ class Visit:
         """Addresses asked for, without those that hold their own content."""
         return [url for url in self.requests if not url.startswith(("data:", "blob:", "about:"))]
 
-    def framed(self, text: str, sandbox: str = ""):
+    def framed(self, text: str, sandbox: str = "allow-scripts"):
         """Shows a page in a sandboxed frame of this one; returns the frame."""
         self.page.set_content(f'<iframe sandbox="{sandbox}" width="1000" height="700"></iframe>')
         self.page.evaluate("text => { document.querySelector('iframe').srcdoc = text; }", text)
