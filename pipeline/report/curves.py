@@ -8,11 +8,11 @@ from markupsafe import escape
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito), by CSS class; with them dashes.
 COLOURS = ("", "7 3", "2 3", "9 3 2 3", "5 2", "1 2", "12 4")
-WIDTH, HEIGHT = 640, 280
-LEFT, RIGHT, TOP, BOTTOM = 58, 190, 12, 34
+WIDTH, HEIGHT = 640, 300
+LEFT, RIGHT, TOP, BOTTOM = 66, 196, 12, 40
 POINTS = 200  # of a line at most
-LABEL = 24  # characters of a label
-LINE_HEIGHT = 14
+LABEL = 22  # characters of a label
+LINE_HEIGHT = 17
 RATIO = 30.0  # of the largest to the smallest value, from which the axis is logarithmic
 
 
@@ -51,9 +51,11 @@ def plot(title: str, lines: Sequence[Line]) -> str:
     for value in across.ticks():
         x = across.place(value)
         parts.append(
-            f'<text x="{x:.1f}" y="{HEIGHT - 14}" text-anchor="middle">{value:,.0f}</text>'
+            f'<text x="{x:.1f}" y="{HEIGHT - 20}" text-anchor="middle">{value:,.0f}</text>'
         )
-    parts.append(f'<text x="{LEFT}" y="{HEIGHT - 1}">step{", logarithmic" * log}</text>')
+    parts.append(
+        f'<text x="{LEFT}" y="{HEIGHT - 3}">step{", on a logarithmic axis of values" * log}</text>'
+    )
     for line in kept:
         path = "L".join(
             f"{across.place(x):.1f} {up.place(y):.1f}" for x, y in zip(line.x, line.y, strict=True)

@@ -43,7 +43,8 @@ def test_dvc_plots_show_writes_a_page_that_plots_without_a_network(
         assert visit.page.locator(".vega-embed canvas, .vega-embed svg.marks").count() == 3
         assert visit.page.evaluate("[...document.images].map(i => i.naturalWidth)") == [30]
         assert {url.partition(":")[0] for url in visit.fetched} == {"file"}
-        assert visit.complaints == []
+        # DVC's templates have a layer for the pointer, which is empty at first.
+        assert {text[:20] for text in visit.complaints} <= {"WARN Infinite extent"}
 
 
 def test_the_scripts_of_the_plots_are_the_declared_packages():

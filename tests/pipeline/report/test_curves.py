@@ -42,7 +42,7 @@ def test_gaps_are_left_out_and_long_curves_are_thinned():
     values = np.where(STEPS % 2 == 0, np.nan, STEPS)
     picture = plot("loss", [Line("a", 0, STEPS, values), Line("b", 1, STEPS, STEPS * np.nan)])
     assert "nan" not in picture
-    assert picture.count('class="curve') == 1
+    assert picture.count('class="curve c') == 1
     assert picture.count("L") <= 200
     assert plot("loss", []) == "<p>No numbers.</p>"
-    assert 'class="curve' in plot("loss", [Line("flat", 0, STEPS[:1], STEPS[:1])])
+    assert 'class="curve c' in plot("loss", [Line("flat", 0, STEPS[:1], STEPS[:1])])

@@ -60,8 +60,9 @@ def test_it_opens_in_a_sandboxed_frame_and_in_mlflows_artifact_page(browser, rep
         client = MlflowClient(server.uri)
         run = client.create_run("0")
         client.log_artifact(run.info.run_id, str(report))
-        address = f"{server.uri}/#/experiments/0/runs/{run.info.run_id}/artifacts/{REPORT.name}"
+        address = f"{server.uri}/#/experiments/0/runs/{run.info.run_id}/artifacts"
         with Visit(browser, address) as visit:
+            visit.page.get_by_text(REPORT.name).first.click(timeout=30_000)
             shown = visit.page.frame_locator("iframe")
             heading = shown.locator("h1")
             heading.wait_for(timeout=30_000)
