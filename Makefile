@@ -51,8 +51,8 @@ track: setup  ## send what lies on disk to the tracking store, whatever it lacks
 results: setup  ## print the headline metrics of the model on disk, one per line
 	@python -m pipeline results
 
-report: setup  ## write the report on the model on disk, one HTML file
-	@python -m pipeline report
+report: setup  ## write the report on the run, one HTML file: reports/report.html
+	dvc repro report
 
 preset: setup  ## run a preset as an experiment: make preset NAME=cycle
 	@test -n "$(NAME)" || { echo "error: make preset NAME=..., one of:"; python -m pipeline preset; exit 1; }

@@ -13,13 +13,14 @@ STAGES = {
     "classifier": "train the evaluation classifier",
     "evaluate": "measure the model",
     "visualize": "plot the figures",
+    "report": "write the report on the model: one HTML file that opens anywhere",
 }
 TOOLS = {
     "inspect": "check a folder of own images and propose parameters; nothing is written",
     "check": "check params.yaml; --schema prints every key and its bounds",
     "track": "send everything on disk that the tracking store lacks",
     "results": "print the metrics of the model on disk; --all prints every one",
-    "report": "write the report on the model on disk: one HTML file that opens anywhere",
+    "report -o FILE": "write the report with the champion's numbers, commit and machine",
     "compare": "print runs by what was changed: mean and interval over seeds",
     "explore": "write a version's explorer: one HTML file that runs the model in a browser",
     "champion": "list the registered versions and the champions; --set N promotes one",
@@ -35,7 +36,7 @@ MODULES = {
     "check": "pipeline.params",
     "track": "pipeline.tools.track",
     "results": "pipeline.tools.results",
-    "report": "pipeline.tools.report",
+    "report": "pipeline.tools.report",  # with arguments; without, it is the stage
     "compare": "pipeline.tools.compare",
     "explore": "pipeline.tools.explore",
     "champion": "pipeline.tracking.champion",
@@ -52,8 +53,8 @@ NEEDED = ("torch", "mlflow", "pydantic", "ruamel")
 def usage() -> str:
     """All commands, a line each."""
     lines = ["usage: python -m pipeline COMMAND ...", "", "stages, each followed by the sync:"]
-    lines += [f"  {name:13} {words}" for name, words in STAGES.items()]
-    lines += ["", "tools:"] + [f"  {name:13} {words}" for name, words in TOOLS.items()]
+    lines += [f"  {name:14} {words}" for name, words in STAGES.items()]
+    lines += ["", "tools:"] + [f"  {name:14} {words}" for name, words in TOOLS.items()]
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Any
 
+from pipeline.artifacts.paths import REPORT
 from pipeline.journal import Event
 
 
@@ -107,6 +108,11 @@ def _visualized(summary: dict[str, Any]) -> list[str]:
     return [f"plotted reports/figures/{name}.png" for name in summary["figures"]]
 
 
+def _reported(summary: dict[str, Any]) -> list[str]:
+    size = summary["bytes"] / 2**20
+    return [f"wrote {REPORT} ({size:.1f} MiB): open it in any browser, it needs nothing else"]
+
+
 SUMMARIES = {
     "prepare": _prepared,
     "train": _trained,
@@ -114,4 +120,5 @@ SUMMARIES = {
     "classifier": _classified,
     "evaluate": _evaluated,
     "visualize": _visualized,
+    "report": _reported,
 }

@@ -20,6 +20,7 @@ from pipeline.artifacts.paths import (
     MODEL,
     OUTPUTS,
     PREPARED,
+    REPORT,
     SWAPS,
     repository,
 )
@@ -57,6 +58,7 @@ STAGES = {
     # DVC skips evaluate if a reproduction's codes and metrics are those in git: then this stage is
     # the first that the store hears of the results from.
     "visualize": Stage(("visualize",), kept=(METRICS, SWAPS, FIGURES), recorded=(METRICS, SWAPS)),
+    "report": Stage(("evaluate",), kept=(REPORT,)),
 }
 
 

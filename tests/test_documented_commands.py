@@ -32,6 +32,7 @@ NOT_RUN = {
     "mlflow models predict --env-manager local -m models:/vaegan/latest -i images.json -t json": (
         "run by tests/pipeline/tracking/test_registry.py; the same request is sent to a server"
     ),
+    "make report": "DVC runs the stages: tests/pipeline/test_pipeline.py",
     "make ui": "serves until it is stopped: tests/pipeline/tracking/test_store.py",
     "mkdir -p images/pets": "makes a folder, and prints nothing",
     "python -m pipeline inspect images/pets": "tests/pipeline/tools/test_inspect.py",

@@ -22,6 +22,7 @@ OUTPUTS: dict[str, tuple[Path, ...]] = {
     "classifier": (CLASSIFIER,),
     "evaluate": (METRICS, SWAPS),
     "visualize": (FIGURES,),
+    "report": (REPORT,),
 }
 
 

@@ -97,6 +97,8 @@ def test_mlflow_has_one_run_with_everything(clone):
     assert run.info.status == "FINISHED"
     figures = {f.path for f in client.list_artifacts(run.info.run_id, "figures")}
     assert figures == {f"figures/{name}.png" for name in FIGURES}
+    (page,) = [f for f in client.list_artifacts(run.info.run_id) if f.path == "report.html"]
+    assert page.file_size == (clone.folder / "reports/report.html").stat().st_size
     assert len(client.list_artifacts(run.info.run_id, "images")) >= 3
 
 
@@ -134,9 +136,9 @@ def test_an_unknown_section_stops_the_pipeline_before_anything_changes(clone):
     assert clone.repro() <= {"check"}
 
 
-def test_changing_a_figures_parameter_runs_only_visualize(clone):
+def test_changing_a_figures_parameter_runs_only_visualize_and_the_report(clone):
     clone.set("visualize.swap_styles", 3)
-    assert clone.repro() - {"check"} == {"visualize"}
+    assert clone.repro() - {"check"} == {"visualize", "report"}
     (run,) = clone.runs()
     assert run.data.tags["now.visualize.swap_styles"] == "3"
 
@@ -177,7 +179,7 @@ def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone
     assert clone.run("git", "status", "--porcelain") == ""
     # What runs now logs to the run of the model that is there again, not to the newest one.
     clone.set("visualize.swap_styles", 5)
-    assert clone.repro() - {"check"} == {"visualize"}
+    assert clone.repro() - {"check"} == {"visualize", "report"}
     logged = [r for r in clone.runs() if r.data.tags.get("now.visualize.swap_styles") == "5"]
     assert [r.data.tags["model.sha256"] for r in logged] == [default]
 
@@ -185,7 +187,7 @@ def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone
 def test_a_model_trained_without_this_store_gets_a_run_that_states_it(clone):
     clone.environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{clone.folder}/other.db"
     clone.set("visualize.swap_styles", 4)
-    assert clone.repro() - {"check"} == {"visualize"}
+    assert clone.repro() - {"check"} == {"visualize", "report"}
     (run,) = clone.runs("other.db")
     assert "no run in which this model was trained" in run.data.tags["mlflow.note.content"]
     metrics = json.loads((clone.folder / "reports/metrics.json").read_text())
