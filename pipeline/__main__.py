@@ -1,4 +1,4 @@
-"""The one door: ``python -m pipeline COMMAND ...``; without a command it lists them all."""
+"""The one door: ``python -m pipeline COMMAND ...``; without a command it shows the menu."""
 
 import importlib
 import sys
@@ -31,6 +31,15 @@ TOOLS = {
     "sample": "generate what an image shows in sampled styles",
     "encode FOLDER": "write the codes of all images in a folder as a table",
 }
+STAGE_HEADING = "stages, each followed by the sync to MLflow; dvc repro runs those that are due"
+MENU = {
+    "first run: dvc repro, or make repro in a fresh clone": ("inspect", "check"),
+    STAGE_HEADING: tuple(STAGES),
+    "look": ("results", "report", "explore"),
+    "compare": ("compare", "preset", "champion"),
+    "use": ("swap", "reconstruct", "sample", "encode FOLDER"),
+    "share": ("track", "reproduce"),
+}
 MODULES = {
     "inspect": "pipeline.tools.inspect",
     "check": "pipeline.params",
@@ -51,11 +60,13 @@ NEEDED = ("torch", "mlflow", "pydantic", "ruamel")
 
 
 def usage() -> str:
-    """All commands, a line each."""
-    lines = ["usage: python -m pipeline COMMAND ...", "", "stages, each followed by the sync:"]
-    lines += [f"  {name:14} {words}" for name, words in STAGES.items()]
-    lines += ["", "tools:"] + [f"  {name:14} {words}" for name, words in TOOLS.items()]
-    return "\n".join(lines)
+    """The menu: all commands, a line each, in the order in which a person needs them."""
+    words = STAGES | TOOLS
+    lines = ["usage: python -m pipeline COMMAND ..."]
+    for heading, names in MENU.items():
+        lines += ["", heading, *(f"  {name:13} {words[name]}" for name in names if name in words)]
+    more = "make help lists what runs several of these; COMMAND --help says more"
+    return "\n".join([*lines, "", more])
 
 
 def lacking_packages() -> list[str]:

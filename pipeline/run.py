@@ -157,6 +157,11 @@ def _execute_tracked(name: str, module: ModuleType, params: Params, console: Con
             raise
         journal.end("FINISHED")
         follower.stop(finished=True)
+    if name == list(STAGES)[-1]:
+        from pipeline.tracking.committed import advice
+
+        for line in advice():
+            print(line, flush=True)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from pipeline.artifacts.classifiers import factor_classifier, factor_splits, rea
 from pipeline.artifacts.codes import read_codes
 from pipeline.artifacts.dataset import UNSEEN, Dataset, read_dataset
 from pipeline.artifacts.files import write_json
-from pipeline.artifacts.paths import CLASSIFIER, METRICS, MODEL
+from pipeline.artifacts.paths import CLASSIFIER, HEADLINE, METRICS, MODEL
 from pipeline.artifacts.reports import write_swaps
 from vaegan.data import every_second, stratified_subset
 from vaegan.devices import configure_torch, resolve_device
@@ -25,7 +25,7 @@ from vaegan.evaluation.description import Instruments
 from vaegan.evaluation.factors import Factor, describe_factors, factor_probe_metrics
 from vaegan.evaluation.images import image_metrics
 from vaegan.evaluation.intervals import bootstrap_interval
-from vaegan.evaluation.metrics import Arrays, Metrics, expected_keys, headlines_first
+from vaegan.evaluation.metrics import Arrays, Metrics, expected_keys, headlines_first, shortened
 from vaegan.evaluation.unseen import describe_unseen, unseen_metrics
 from vaegan.evaluation.verdict import (
     UNTRUSTED,
@@ -36,11 +36,13 @@ from vaegan.evaluation.verdict import (
     verdict,
 )
 from vaegan.model.vae import DisentanglingVAE, weights_digest
+from vaegan.progress import followed
 from vaegan.rng import numpy_rng
 
 if TYPE_CHECKING:  # no stage computes with the code of these
     from pipeline.journal import Journal
 
+WEIGHTS, FACTOR_WEIGHT = (30.0, 100.0, 12.0), 10.0  # of the parts' time, for the progress
 PROTOCOL = 5  # to be raised whenever the same model would be given other numbers
 
 
@@ -60,16 +62,21 @@ def measure_all(
         sentence per metric that was not measured, or without some probe.
     """
     seed, class_count = params.seed, instruments.classifier.class_count
-    from_images, right, matrices = image_metrics(
-        model, instruments, images, test, params.swaps, seed, factors
-    )
-    from_codes, right_codes, left_out = probe_metrics(
-        train, test, class_count, seed, params.probe_images
-    )
-    controls, left_out_of_controls = control_metrics(train, test, class_count, seed)
-    of_factors, right_factors, left_out_of_factors = factor_probe_metrics(
-        train, test, factors, seed
-    )
+    parts: dict[str, Callable[[], Any]] = {
+        "images": lambda: image_metrics(
+            model, instruments, images, test, params.swaps, seed, factors
+        ),
+        "codes": lambda: probe_metrics(train, test, class_count, seed, params.probe_images),
+        "controls": lambda: control_metrics(train, test, class_count, seed),
+        "factors": lambda: factor_probe_metrics(train, test, factors, seed),
+    }
+    weights = [*WEIGHTS, FACTOR_WEIGHT * len(factors)]
+    in_order = followed(parts.items(), "measuring", len(parts), weights)
+    measured = {name: measure() for name, measure in in_order}
+    from_images, right, matrices = measured["images"]
+    from_codes, right_codes, left_out = measured["codes"]
+    controls, left_out_of_controls = measured["controls"]
+    of_factors, right_factors, left_out_of_factors = measured["factors"]
     metrics = from_codes | controls | from_images | rate_metrics(test) | of_factors
     rng = numpy_rng(seed, "bootstrap")
     for name, values in (right | right_codes | right_factors).items():
@@ -169,7 +176,7 @@ def measure_unseen(
 
 
 def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
-    """Writes ``reports/metrics.json`` and ``reports/swaps.csv``.
+    """Writes ``reports/metrics.json``, ``reports/headline.json`` and ``reports/swaps.csv``.
 
     Returns:
         SHA-256 of the model's weights (``model``), the split (``split``), how many of its images
@@ -229,6 +236,7 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
     )
     write_swaps(matrices, dataset.description["class_names"])
     write_json(METRICS, results)
+    write_json(HEADLINE, {"verdict": word} | shortened(metrics))
     return {
         "model": digest,
         "split": params.split,

@@ -32,8 +32,9 @@ from pipeline.artifacts.paths import MODEL, OUTPUTS, repository
 from pipeline.data.config import FOLDER
 from pipeline.run import patient, terminable
 from pipeline.tracking.git import GitError, git, git_line, is_shallow
-from pipeline.tracking.model_run import OUTPUT_PREFIX, PATCH
+from pipeline.tracking.model_run import PATCH
 from pipeline.tracking.provenance import FAILURE_TAG, machine_tags
+from pipeline.tracking.record import OUTPUT_PREFIX
 from pipeline.tracking.registry import NAME
 from pipeline.tracking.store import connect
 from vaegan.model.vae import WEIGHTS_FILE

@@ -80,7 +80,7 @@ The parameter `task` says what to do:
 - `swap`: another identity in the style of image i: of the class `identity` (a name or a number, or
   one per image), or what image `identity_from[i]` shows (one position in the batch per image); with
   neither, each image takes the next one's identity.
-- `sample`: what image i shows, in `count` styles drawn from the prior N(0, I); `seed` says which.
+- `sample`: what image i shows, in `count` styles sampled from the prior N(0, I); `seed` says which.
 - `classes`: the names of the classes, by number; `predict([], params={{"task": "classes"}})`.
 
 Loading runs the code that was registered with the weights, so load from a store that you trust.
@@ -394,8 +394,9 @@ def _describe(
         "shape": "(n, {}, {}, {})".format(*config.image_shape),
         "conversion": ", ".join(f"`{name}` {value}" for name, value in conversion.items()),
     }
+    # As README.md names it. Of another data set it has a suffix; "latest" is any version's.
     client.update_registered_model(
-        NAME, description=DESCRIPTION.format(reference=f"{NAME}@{ALIAS}", **facts)
+        NAME, description=DESCRIPTION.format(reference=f"{NAME}@champion", **facts)
     )
     client.update_model_version(
         NAME, version, description=DESCRIPTION.format(reference=f"{NAME}/{version}", **facts)
