@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vaegan.figures.canvas import COLOURS, class_labels
-from vaegan.figures.images import CHARACTER, check_images, plot_cells, table_figure
+from vaegan.figures.images import bare_table, cells_for, check_images, plot_cells, table_figure
 
 EXAMPLES = 7  # images of a confusion
 ROWS = 10  # confusions
@@ -84,8 +84,8 @@ def confusion_figure(confusions: Sequence[Confusion], title: str) -> Figure:
         return figure
     shape = confusions[0].images.shape[1:]
     names = [" read as ".join(class_labels([c.asked, c.read])) for c in confusions]
-    words = max(map(len, names)) * CHARACTER / 0.55
     columns = BAR + TEXT + EXAMPLES
+    words = cells_for(max(map(len, names)), columns)
     rows = len(confusions)
     figure = table_figure(columns + words, rows, np.zeros((1, *shape)), title)
     axes = figure.subplots()
@@ -103,8 +103,6 @@ def confusion_figure(confusions: Sequence[Confusion], title: str) -> Figure:
         if len(confusion.images):
             check_images("images", confusion.images, (None, *shape))
             plot_cells(axes, confusion.images[np.newaxis], left=BAR + TEXT, top=row)
-    axes.set(xlim=(0, columns), ylim=(rows, 0), xticks=[])
-    axes.set_yticks(np.arange(rows) + 0.5, names, fontsize=10)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    bare_table(axes, columns, rows)
+    axes.set_yticks(np.arange(rows) + 0.5, names)
     return figure

@@ -14,14 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vaegan.figures.canvas import DPI, MISREAD, class_labels, new_figure
+from vaegan.figures.canvas import DPI, MISREAD, class_labels, new_figure, plain
 
 CELL, TABLE_WIDTH, MIN_WIDTH = 0.76, 8.9, 7.0  # inches: largest cell, all cells, narrowest figure
 BORDER, GREY = 1, 0.6  # pixels of frame around each image in its cell, and their value
 FINEST = 300  # dots per inch, at most
 EDGE = 0.35  # cells between a table and the images that it was generated from
+COPY = "generated"
 PAIR = 0.15  # cells between two pairs
 CHARACTER, LINE = 0.085, 0.17  # inches: a character of a label, and a line
+BOLD = 0.095  # inches: a bold character
 LABEL: dict[str, Any] = {"fontsize": 9, "color": "white", "fontweight": "bold"}
 LABEL["bbox"] = {"facecolor": MISREAD, "edgecolor": "none", "boxstyle": "square,pad=0.1"}
 
@@ -46,13 +48,13 @@ def reconstruction_grid(
     columns = min(columns, len(originals))
     rows = -(-len(originals) // columns)
     height = rows * (2 + PAIR) - PAIR
-    figure = table_figure(columns + 1, height, originals, title)  # a cell for the words
+    figure = table_figure(columns + cells_for(len(COPY) + 1, columns), height, originals, title)
     axes = figure.subplots()
     bare_table(axes, columns, height)
     for row in range(rows):
         part = slice(row * columns, (row + 1) * columns)
         plot_cells(axes, np.stack([originals[part], generated[part]]), top=row * (2 + PAIR))
-    axes.set_yticks([0.5, 1.5], ["original", "generated"], fontsize=10)
+    axes.set_yticks([0.5, 1.5], ["original", COPY], fontsize=10)
     return figure
 
 
@@ -87,8 +89,9 @@ def swap_grid(
     edge = 1 + EDGE
     labels = class_labels(names)
     longest = max(map(len, labels))
-    upright = longest * CHARACTER > CELL
-    room = LINE if not upright else longest * CHARACTER
+    cell = min(CELL, TABLE_WIDTH / (columns + edge))
+    upright = longest * CHARACTER > cell
+    room = LINE if not upright else longest * CHARACTER + 2 * LINE
     figure = table_figure(columns + edge, rows + edge, identities, title, room)
     axes = figure.subplots()
     bare_table(axes, columns, rows, edge)
@@ -103,7 +106,8 @@ def swap_grid(
     axes.set(xlabel="identity of ...", ylabel="style of ...")
     for (row, column), name in misread.items():
         frame(axes, row, column)
-        (label,) = class_labels([name])
+        room = int(cell / BOLD)
+        label = plain(name if len(name) <= room else f"{name[: room - 1]}…")
         axes.text(column + 0.05, row + 0.95, label, ha="left", va="bottom", **LABEL)
     return figure
 
@@ -128,9 +132,16 @@ def table_figure(
     return new_figure(max(MIN_WIDTH, columns * cell + 0.6), height, title, dpi)
 
 
+def cells_for(text: int, columns: float) -> float:
+    """Cells that a label of some characters takes beside a table of ``columns`` cells."""
+    inches = text * CHARACTER
+    return inches / min(CELL, (TABLE_WIDTH - inches) / columns)
+
+
 def bare_table(axes: Axes, columns: float, rows: float, edge: float = 0.0) -> None:
     """Prepares axes for cells, without lines and ticks, with an edge above and to the left."""
     axes.set(xlim=(-edge, columns), ylim=(rows, -edge), xticks=[], yticks=[], autoscale_on=False)
+    axes.set_anchor("SE")  # where cells leave room, it is for the labels above and to the left
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelsize=10)
 

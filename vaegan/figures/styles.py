@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 
 from vaegan.figures.canvas import plain, shorten
 from vaegan.figures.images import (
-    CELL,
-    CHARACTER,
     bare_table,
+    cells_for,
     check_images,
     plot_cells,
     table_figure,
@@ -136,8 +135,8 @@ def style_variation(
     down = -(-len(sources) // across)
     labels = [plain(name).replace(AND, f"\n{AND[1:]}") for name in names]
     longest = max(len(line) for label in labels for line in label.splitlines())
-    width = across * (columns + SOURCE) + longest * CHARACTER / CELL
-    figure = table_figure(width, down * (rows + 0.6), sources, title)
+    width = across * (columns + SOURCE)
+    figure = table_figure(width + cells_for(longest, width), down * (rows + 0.6), sources, title)
     for panel, (source, sweep) in enumerate(zip(sources, sweeps, strict=True)):
         axes = figure.add_subplot(down, across, panel + 1)
         bare_table(axes, columns, rows, 0)
