@@ -10,7 +10,7 @@ import torch
 from pipeline.artifacts.figures import write_animation
 from pipeline.params import load_params
 from pipeline.stages import visualize
-from pipeline.stages.visualize import FigureInputs, swap_sources
+from pipeline.stages.figure_inputs import FigureInputs, swap_sources
 from vaegan.data import LabelledImages
 
 SHIPPED = Path(__file__).parents[3] / "params.yaml"
