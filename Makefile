@@ -97,9 +97,10 @@ bench: repro  ## run all benchmarks: about three quarters of an hour, with nothi
 frontier: repro  ## measure what less leakage costs: about three quarters of an hour
 	python -m benchmarks.frontier
 
-docs: repro  ## copy the figures and recorded numbers into the documents
+docs: repro  ## copy the figures and recorded numbers into the documents, make the gallery
 	mkdir -p docs/figures
-	cp reports/figures/*.png docs/figures/
+	cp reports/figures/*.png reports/figures/*.gif docs/figures/
+	python -m pipeline.tools.gallery
 	python -m pipeline.tools.readme
 
 screenshots: setup  ## take pictures of MLflow's page and the explorer for the documents (needs Chromium)

@@ -118,7 +118,7 @@ def _evaluated(summary: dict[str, Any]) -> list[str]:
 
 
 def _visualized(summary: dict[str, Any]) -> list[str]:
-    return [f"plotted reports/figures/{name}.png" for name in summary["figures"]]
+    return [f"plotted reports/figures/{name}" for name in summary["figures"]]
 
 
 def _reported(summary: dict[str, Any]) -> list[str]:

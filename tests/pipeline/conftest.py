@@ -17,8 +17,8 @@ from pipeline.artifacts.paths import CURVES, METRICS, MODEL, repository
 from pipeline.journal import FOLDER, Journal
 from pipeline.params import Params, load_params
 from pipeline.tracking import follower, store, sync
-from tests.pipeline.outputs import measured  # noqa: F401 (a fixture)
 from pipeline.tracking.model_run import HIDDEN, JOURNAL_TAG
+from tests.pipeline.outputs import measured  # noqa: F401 (a fixture)
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"

@@ -18,14 +18,16 @@ from vaegan.evaluation.metrics import HEADLINES, described_keys
 from vaegan.model.vae import weights_digest
 
 FIGURES = {
-    "reconstructions",
-    "swaps",
-    "swap_confusion",
-    "metrics",
-    "style_variation",
-    "tsne",
-    "adversarial_loss",
-    "reconstruction_loss",
+    "reconstructions.png",
+    "swaps.png",
+    "swap_confusion.png",
+    "leakage.png",
+    "metrics.png",
+    "style_variation.png",
+    "tsne.png",
+    "adversarial_loss.png",
+    "reconstruction_loss.png",
+    "slider.gif",
 }
 
 
@@ -59,7 +61,7 @@ def test_every_output_is_there(clone):
         assert 0 <= metrics[key] <= 1, key
     described = json.loads((clone.folder / "classifier/classifier.json").read_text())
     assert metrics["classifier/digest"] == described["weights_sha256"]
-    figures = {path.stem for path in (clone.folder / "reports/figures").glob("*.png")}
+    figures = {path.name for path in (clone.folder / "reports/figures").iterdir()}
     assert figures == FIGURES
     curves = pd.read_csv(clone.folder / "reports/curves.csv")
     assert curves["step"].tolist() == [10, 20, 30]
@@ -107,7 +109,7 @@ def test_mlflow_has_one_run_with_everything(clone):
     assert run.inputs.dataset_inputs[0].dataset.name == "digits"
     assert run.info.status == "FINISHED"
     figures = {f.path for f in client.list_artifacts(run.info.run_id, "figures")}
-    assert figures == {f"figures/{name}.png" for name in FIGURES}
+    assert figures == {f"figures/{name}" for name in FIGURES}
     (page,) = [f for f in client.list_artifacts(run.info.run_id) if f.path == "report.html"]
     assert page.file_size == (clone.folder / "reports/report.html").stat().st_size
     assert len(client.list_artifacts(run.info.run_id, "images")) >= 3
