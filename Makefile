@@ -11,7 +11,7 @@ INSTALL := index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config ge
 	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-team repro refetch test check format ui track results report preset seeds compare \
+.PHONY: help quick setup setup-dev setup-team repro refetch test check format ui track results report preset seeds compare \
 	experiments champion explore reproduce screenshots bench frontier docs lock clean
 
 help:  ## list these commands
@@ -22,6 +22,9 @@ setup: $(BIN)/.run  ## create the environment in .venv from the lock file
 setup-dev: $(BIN)/.dev  ## add the development tools
 
 setup-team: $(BIN)/.team  ## add what a team's servers need: PostgreSQL for MLflow, S3 for MLflow and DVC
+
+quick: setup  ## try everything in two minutes: digits, few steps, results in the folder quick
+	@python -m pipeline quick
 
 repro: setup  ## run the pipeline: every stage whose inputs changed
 	dvc repro
@@ -82,6 +85,7 @@ explore: setup  ## play with a model in the browser: make explore, or make explo
 	@python -m pipeline explore $(VERSION) --open
 
 reproduce: setup  ## rerun a registered version from its commit and compare: make reproduce VERSION=1
+	@test -n "$(VERSION)" || { echo "error: which version? make reproduce VERSION=1; make champion lists them"; exit 1; }
 	python -m pipeline reproduce --version $(VERSION)
 
 screenshots: setup  ## take pictures of MLflow's page and the explorer for the documents (needs Chromium)
@@ -93,9 +97,10 @@ bench: repro  ## run all benchmarks: about three quarters of an hour, with nothi
 frontier: repro  ## measure what less leakage costs: about three quarters of an hour
 	python -m benchmarks.frontier
 
-docs: repro  ## copy the figures and recorded numbers into the documents
+docs: repro  ## copy the figures, recorded numbers and the champion's explorer into the documents
 	mkdir -p docs/figures
 	cp reports/figures/*.png docs/figures/
+	python -m pipeline explore -o docs/explorer.html
 	python -m pipeline.tools.readme
 
 lock: $(BIN)/uv  ## pin the newest versions of all dependencies, with hashes
