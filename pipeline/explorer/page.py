@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.artifacts.dataset import Dataset
+from pipeline.data.conversion import BOXES
 from pipeline.explorer import numbers, program
 from pipeline.explorer.atlas import ACROSS, Atlas, draw_atlas
 from pipeline.explorer.directions import main_directions
@@ -21,8 +22,6 @@ SCRIPTS = (
     "arrays.js", "layers.js", "flow.js", "model.js", "picture.js",
     "dom.js", "pad.js", "draw.js", "style.js", "chart.js", "map.js", "start.js",
 )  # fmt: skip
-# MNIST's digits were scaled into 20 x 20 pixels and centred by mass (LeCun et al., 1998).
-BOXES = {"mnist": 20}
 
 
 @dataclass(frozen=True)
