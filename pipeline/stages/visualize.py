@@ -159,6 +159,7 @@ def plot_metrics(metrics: dict[str, Any]) -> Figure:
         words = metric.words_of(key, metrics)
         rows.append((metric.group, words, float(metrics[key]), interval))
     title = f"{metrics['dataset']}, {metrics['split']} images: {metrics['verdict']}"
+    title += ", by a quick evaluation" if "effort" in metrics else ""
     gates = {
         key.removeprefix("gate/"): said for key, said in metrics.items() if key.startswith("gate/")
     }
