@@ -71,10 +71,10 @@ class Conversion:
         """
         if self.box is not None:
             return frame(image, self.image_size, self.box)
-        return self.convert_flat(flatten(image, self.shade))
+        return np.ascontiguousarray(self.convert_flat(flatten(image, self.shade)))
 
     def convert_flat(self, flat: Image.Image, pixels: np.ndarray | None = None) -> np.ndarray:
-        """Converts an image from :func:`flatten` to uint8 (C, H, W).
+        """Converts an image from :func:`flatten` to uint8 (C, H, W), perhaps a view of its pixels.
 
         Args:
             flat: The image.
@@ -85,7 +85,7 @@ class Conversion:
             fitted = self._fitted(flat if flat.mode == mode else flat.convert(mode))
             pixels = np.asarray(fitted)
         pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-        return np.ascontiguousarray(255 - pixels if self.invert else pixels)
+        return 255 - pixels if self.invert else pixels
 
     def _fitted(self, image: Image.Image) -> Image.Image:
         """An image of ``image_size``; one that has the size already is not resampled."""
