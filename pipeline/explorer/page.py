@@ -36,6 +36,8 @@ class Subject:
         identities: float32 (K, S), the mean specified code of each class; NaN for an unknown one.
         conversion: How a picture becomes an image of the model.
         kind: "strokes", light on dark, or "pictures".
+        percentiles: float32 (101,), of the errors of reconstructed test images; None if the version
+            does not know them, so those of the map's images are taken.
     """
 
     title: str
@@ -45,6 +47,7 @@ class Subject:
     identities: np.ndarray
     conversion: dict[str, Any]
     kind: str
+    percentiles: np.ndarray | None = None
 
 
 def build_page(model: DisentanglingVAE, subject: Subject, dataset: Dataset | None) -> str:
@@ -71,6 +74,8 @@ def build_page(model: DisentanglingVAE, subject: Subject, dataset: Dataset | Non
     }
     if atlas is not None:
         arrays |= _atlas_arrays(atlas)
+    if subject.percentiles is not None:
+        arrays["page.errors"] = subject.percentiles
     block, places = numbers.pack(arrays)
     data = {
         "program": program.describe(model),
@@ -111,7 +116,7 @@ def _atlas_arrays(atlas: Atlas) -> dict[str, np.ndarray]:
     arrays = {
         "map.specified": atlas.specified,
         "map.unspecified": atlas.unspecified,
-        "map.errors": atlas.errors,
+        "page.errors": atlas.errors,
     }
     places = {f"map.places.{code}": places for code, places in atlas.places.items()}
     return arrays | {name: array for name, array in places.items() if array is not None}
