@@ -23,12 +23,13 @@ import pandas as pd
 from scipy.stats import t as student
 
 from pipeline.artifacts.files import atomic_file
+from pipeline.data.config import TRAINING_IMAGES
 from pipeline.params import load_params
 from pipeline.sections import flat
 from pipeline.tools import presets
 from vaegan.evaluation.metrics import HEADLINES, OVERVIEW_KEYS, described_keys, expected_keys
 
-SEED, DATASET = "train.seed", "prepare.dataset"
+SEED, DATASET, OWN = "train.seed", "prepare.dataset", "folder"
 LEVEL = 0.95
 FEW = 3  # rows, up to which the table has a line per metric
 FINISHED = "FINISHED"
@@ -168,13 +169,16 @@ def changed_params(run: Mapping[Any, Any], default: dict[str, Any]) -> dict[str,
     """Parameters of a run that differ from the default; keys unknown to the default are ignored.
 
     The tag ``now.KEY`` holds a value that was changed after the model was trained. The parameter
-    ``dataset`` is the data set that was used, a fallback included.
+    ``dataset`` is the data set that was used, a fallback included; own images have a name of their
+    own there.
     """
     changes = {}
     for key, value in default.items():
         logged = "dataset" if key == DATASET else key
         for text in (run.get(f"tags.now.{key}"), run.get(f"params.{logged}")):
             if isinstance(text, str):  # absent values are None or NaN
+                if key == DATASET and text not in TRAINING_IMAGES:
+                    text = OWN
                 if (typed := parse_like(text, value)) != value:
                     changes[key] = typed
                 break
@@ -244,6 +248,12 @@ def upright(printed: str) -> str:
     columns.insert(1, ["---"] * len(columns[0]))
     widths = [max(map(len, cells)) for cells in zip(*columns, strict=True)]
     return "\n".join("| " + " | ".join(map(str.ljust, cells, widths)) + " |" for cells in columns)
+
+
+def table_of_few(experiments: pd.DataFrame) -> str:
+    """Formats experiments as :func:`table` does, turned if there are few names."""
+    printed = table(experiments)
+    return upright(printed) if experiments["name"].nunique() <= FEW else printed
 
 
 def in_order(experiments: pd.DataFrame) -> pd.DataFrame:
@@ -339,9 +349,7 @@ def main(argv: list[str] | None = None) -> int:
             experiments = summarize_runs(runs, default)
         if options.record:
             record(experiments, options.record)
-        printed = table(experiments)
-        few = experiments["name"].nunique() <= FEW
-        print(upright(printed) if few else printed)
+        print(table_of_few(experiments))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 1

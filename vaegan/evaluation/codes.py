@@ -76,6 +76,7 @@ def probe_metrics(
     right = {name: measured.correct for name, measured in found.items()}
     chance = probes.majority_rate(y_test)
     metrics = {
+        "leakage/excess": excess(mean.accuracy, chance),
         "leakage/mean_selection": mean.selection,
         "leakage/chance": chance,
         "leakage/standard_error": float(np.sqrt(chance * (1 - chance) / len(y_test))),
@@ -86,6 +87,15 @@ def probe_metrics(
     left_out = {name: measured.left_out for name, measured in found.items()}
     right["specified/probe_accuracy"] = specified_right
     return metrics | specified, right, _tell_left_out(left_out)
+
+
+def excess(accuracy: float, chance: float) -> float:
+    """Share of what chance leaves that an accuracy reads: 0 at chance or below, 1 if all is right.
+
+    Unlike the accuracy, it has one meaning for any number of classes and any proportions. It is 0
+    where chance is 1, because every code is of one class.
+    """
+    return max(accuracy - chance, 0.0) / (1 - chance) if chance < 1 else 0.0
 
 
 def _tell_left_out(left_out: dict[str, dict[str, str]]) -> list[str]:

@@ -31,7 +31,7 @@ class GateConfig:
     specified: Fraction
     """Accuracy of a linear probe of the specified code (specified/probe_accuracy), at least."""
     leakage: Fraction
-    """Accuracy of the strongest probe of the style's means (leakage/mean), at most."""
+    """Share of what chance leaves that the strongest probe reads (leakage/excess), at most."""
     style: Fraction
     """Correlation of each measure of style with its source's (swap/style_kept_*), at least."""
 

@@ -103,6 +103,7 @@ METRICS = (
            "lower", Shown.HEADLINE, "leakage, mean and variance"),
     Metric("leakage/sampled", "class in z", "strongest probe on samples",
            "lower", Shown.OVERVIEW, "leakage, samples"),
+    Metric("leakage/excess", "class in z", "share read on means of what chance leaves", "lower"),
     Metric("leakage/mean_bits", "class in z", "bits on means", "lower", Shown.FIGURE),
     Metric("leakage/mean_selection", "class in z",
            "effect of selecting the probe, in the accuracy on means"),

@@ -47,7 +47,7 @@ class Gate:
 GATES = {
     "identity": Gate("identity shown", ">=", "transfer", ("swap/identity_accuracy",)),
     "specified": Gate("class in s", ">=", "specified", ("specified/probe_accuracy",)),
-    "leakage": Gate("class gone from z", "<=", "leakage", ("leakage/mean",)),
+    "leakage": Gate("class gone from z", "<=", "leakage", ("leakage/excess",)),
     "style": Gate(
         "style kept", ">=", "style",
         ("swap/style_kept_slant", "swap/style_kept_thickness", "swap/style_kept_width"),
