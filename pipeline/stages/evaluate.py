@@ -43,7 +43,7 @@ from vaegan.rng import numpy_rng
 if TYPE_CHECKING:  # no stage computes with the code of these
     from pipeline.journal import Journal
 
-QUICKLY = "not applied: a quick evaluation (evaluate.effort)"  # of gates, in results
+NO_GATES = "not applied: a quick evaluation (evaluate.effort)"  # of gates, in results
 PROTOCOL = 5  # to be raised whenever the same model would be given other numbers
 
 
@@ -220,7 +220,7 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
     statements = gate_statements(metrics, word, params.gates, strokes)
     gates = gates_passed(metrics, word, required_bounds(params.gates, strokes))
     if params.quick:
-        statements, gates = dict.fromkeys(statements, NOT_APPLIED), QUICKLY
+        statements, gates = dict.fromkeys(statements, NOT_APPLIED), NO_GATES
         sentence = f"{sentence}. Quick evaluation: gates are not applied"
     elif word != UNTRUSTED:
         sentence = f"{sentence}. {describe_gates(metrics, params.gates, strokes)}"
