@@ -5,6 +5,7 @@ import sys
 from importlib.util import find_spec
 
 from pipeline.ambient import clean
+from pipeline.output import readers_may_leave
 
 STAGES = {
     "prepare": "write the data set as arrays",
@@ -16,6 +17,7 @@ STAGES = {
     "report": "write the report on the model: one HTML file that opens anywhere",
 }
 TOOLS = {
+    "quick": "try everything in two minutes, in the folder quick: digits, few steps",
     "inspect": "check a folder of own images and propose parameters; nothing is written",
     "check": "check params.yaml; --schema prints every key and its bounds",
     "track": "send everything on disk that the tracking store lacks",
@@ -41,6 +43,7 @@ MENU = {
     "share": ("track", "reproduce"),
 }
 MODULES = {
+    "quick": "pipeline.tools.quick",
     "inspect": "pipeline.tools.inspect",
     "check": "pipeline.params",
     "track": "pipeline.tools.track",
@@ -109,4 +112,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with readers_may_leave():
+        sys.exit(main())

@@ -139,6 +139,7 @@ def plot_confusions(inputs: FigureInputs) -> Figure:
 def plot_metrics(metrics: dict[str, Any], labels: np.ndarray) -> Figure:
     """Tabulates the metrics that are shown in the figure; ``labels`` of the measured images."""
     title = f"{metrics['dataset']}, {metrics['split']} images: {metrics['verdict']}"
+    title += ", by a quick evaluation" if "effort" in metrics else ""
     gates = {
         key.removeprefix("gate/"): said for key, said in metrics.items() if key.startswith("gate/")
     }
