@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.artifacts.figures import REFERENCES
 from pipeline.params import Params, load_params
 from pipeline.sections import flat
 from pipeline.tools.compare import COLUMNS, recorded, table
 
 RECORDED = Path("docs/experiments.csv")
-REFERENCES = Path("docs/references.csv")
 RESULTS = Path("benchmarks/results")
 HEAD = "| what was changed |"
 FACT = re.compile(r"<!-- (?P<name>[^>]+?) -->(?P<value>[^<]*)<!-- / -->")
