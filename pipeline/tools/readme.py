@@ -36,6 +36,7 @@ OBSERVED = {
     "first run": MINUTES["bfloat16"],
     "first run without bfloat16": MINUTES["float32"],
     "evaluation": "2 minutes",
+    "make quick": "two minutes",
     "make bench": "three quarters of an hour",
     "make frontier": "three quarters of an hour",
     "make frontier on an H100": "three minutes",

@@ -30,9 +30,11 @@ ROOT = Path(__file__).parents[3]
 READS_VALUES = {
     "pipeline/params.py",
     "pipeline/report/content.py",
+    "pipeline/report/tables.py",
     "pipeline/stages/evaluate.py",
     "pipeline/stages/visualize.py",
     "vaegan/figures/leakage.py",
+    "vaegan/figures/tables.py",
 }
 
 
