@@ -11,12 +11,15 @@ INSTALL := index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config ge
 	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-team repro refetch test check format ui track results report preset seeds compare \
+.PHONY: help quick setup setup-dev setup-team repro refetch test check format ui track results report preset seeds compare \
 	experiments champion explore reproduce screenshots bench frontier docs lock clean
 
 ##@ first run
 help:  ## show this menu
 	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+quick: setup  ## try everything in two minutes: digits, few steps, results in the folder quick
+	@python -m pipeline quick
 
 setup: $(BIN)/.run  ## create the environment in .venv from the lock file
 
@@ -32,8 +35,8 @@ refetch: setup  ## prepare the data set again, for archives put into data/raw la
 results: setup  ## print the headline metrics of the model on disk, one per line
 	@python -m pipeline results
 
-report: setup  ## write the report on the model on disk, one HTML file
-	@python -m pipeline report
+report: setup  ## write the report on the run, one HTML file: reports/report.html
+	dvc repro report
 
 explore: setup  ## play with a model in the browser: make explore, or make explore VERSION=3
 	@python -m pipeline explore $(VERSION) --open
@@ -72,6 +75,7 @@ track: setup  ## send what lies on disk to the tracking store, whatever it lacks
 	python -m pipeline track
 
 reproduce: setup  ## rerun a registered version from its commit and compare: make reproduce VERSION=1
+	@test -n "$(VERSION)" || { echo "error: which version? make reproduce VERSION=1; make champion lists them"; exit 1; }
 	python -m pipeline reproduce --version $(VERSION)
 
 setup-team: $(BIN)/.team  ## add what a team's servers need: PostgreSQL for MLflow, S3 for MLflow and DVC
@@ -97,9 +101,11 @@ bench: repro  ## run all benchmarks: about three quarters of an hour, with nothi
 frontier: repro  ## measure what less leakage costs: about three quarters of an hour
 	python -m benchmarks.frontier
 
-docs: repro  ## copy the figures and recorded numbers into the documents
+docs: repro  ## copy the figures and recorded numbers into the documents, make the gallery
 	mkdir -p docs/figures
-	cp reports/figures/*.png docs/figures/
+	cp reports/figures/*.png reports/figures/*.gif docs/figures/
+	python -m pipeline.tools.gallery
+	python -m pipeline explore -o docs/explorer.html
 	python -m pipeline.tools.readme
 
 screenshots: setup  ## take pictures of MLflow's page and the explorer for the documents (needs Chromium)

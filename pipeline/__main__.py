@@ -5,6 +5,7 @@ import sys
 from importlib.util import find_spec
 
 from pipeline.ambient import clean
+from pipeline.output import readers_may_leave
 
 STAGES = {
     "prepare": "write the data set as arrays",
@@ -13,13 +14,15 @@ STAGES = {
     "classifier": "train the evaluation classifier",
     "evaluate": "measure the model",
     "visualize": "plot the figures",
+    "report": "write the report on the model: one HTML file that opens anywhere",
 }
 TOOLS = {
+    "quick": "try everything in two minutes, in the folder quick: digits, few steps",
     "inspect": "check a folder of own images and propose parameters; nothing is written",
     "check": "check params.yaml; --schema prints every key and its bounds",
     "track": "send everything on disk that the tracking store lacks",
     "results": "print the metrics of the model on disk; --all prints every one",
-    "report": "write the report on the model on disk: one HTML file that opens anywhere",
+    "report -o FILE": "write the report with the champion's numbers, commit and machine",
     "compare": "print runs by what was changed: mean and interval over seeds",
     "explore": "write a version's explorer: one HTML file that runs the model in a browser",
     "champion": "list the registered versions and the champions; --set N promotes one",
@@ -40,11 +43,12 @@ MENU = {
     "share": ("track", "reproduce"),
 }
 MODULES = {
+    "quick": "pipeline.tools.quick",
     "inspect": "pipeline.tools.inspect",
     "check": "pipeline.params",
     "track": "pipeline.tools.track",
     "results": "pipeline.tools.results",
-    "report": "pipeline.tools.report",
+    "report": "pipeline.tools.report",  # with arguments; without, it is the stage
     "compare": "pipeline.tools.compare",
     "explore": "pipeline.tools.explore",
     "champion": "pipeline.tracking.champion",
@@ -108,4 +112,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with readers_may_leave():
+        sys.exit(main())

@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Any
 
+from pipeline.artifacts.paths import REPORT
 from pipeline.journal import Event
 from pipeline.progress import follow_progress
 
@@ -117,7 +118,12 @@ def _evaluated(summary: dict[str, Any]) -> list[str]:
 
 
 def _visualized(summary: dict[str, Any]) -> list[str]:
-    return [f"plotted reports/figures/{name}.png" for name in summary["figures"]]
+    return [f"plotted reports/figures/{name}" for name in summary["figures"]]
+
+
+def _reported(summary: dict[str, Any]) -> list[str]:
+    size = summary["bytes"] / 2**20
+    return [f"wrote {REPORT} ({size:.1f} MiB): open it in any browser, it needs nothing else"]
 
 
 SUMMARIES = {
@@ -127,4 +133,5 @@ SUMMARIES = {
     "classifier": _classified,
     "evaluate": _evaluated,
     "visualize": _visualized,
+    "report": _reported,
 }

@@ -20,6 +20,7 @@ from pipeline.artifacts.paths import (
     MODEL,
     OUTPUTS,
     PREPARED,
+    REPORT,
     SWAPS,
     repository,
 )
@@ -56,7 +57,10 @@ STAGES = {
     "evaluate": Stage(("evaluate",), kept=(METRICS, SWAPS), recorded=(CLASSIFIER,)),
     # DVC skips evaluate if a reproduction's codes and metrics are those in git: then this stage is
     # the first that the store hears of the results from.
-    "visualize": Stage(("visualize",), kept=(METRICS, SWAPS, FIGURES), recorded=(METRICS, SWAPS)),
+    "visualize": Stage(
+        ("evaluate", "visualize"), kept=(METRICS, SWAPS, FIGURES), recorded=(METRICS, SWAPS)
+    ),
+    "report": Stage(("evaluate",), kept=(REPORT,)),
 }
 
 

@@ -23,6 +23,7 @@ OUTPUTS: dict[str, tuple[Path, ...]] = {
     "classifier": (CLASSIFIER,),
     "evaluate": (METRICS, HEADLINE, SWAPS),
     "visualize": (FIGURES,),
+    "report": (REPORT,),
 }
 
 

@@ -7,7 +7,8 @@ runs are in the table, and only with results of their own model and data set; a 
 the others with their state. Rows that were measured by another protocol than the first are marked
 with a dagger: their numbers cannot be compared with its. On a terminal the table is cut into parts
 that fit. ``--record FILE`` adds the runs, with all metrics, to a CSV file; ``--recorded FILE``
-prints the table of such a file and needs no store.
+prints the table of such a file and needs no store. ``--html FILE`` writes a page that opens
+anywhere: the table, sortable, what differs, loss curves and swaps.
 """
 
 import argparse
@@ -201,6 +202,24 @@ def _name_and_seed(
     return name_changes(changes, preset_changes), seed
 
 
+def choose_runs(
+    runs: pd.DataFrame, default: dict[str, Any]
+) -> dict[tuple[str, Any], dict[Any, Any]]:
+    """The run that counts for each name and seed: the newest one with results.
+
+    Args:
+        runs: MLflow's table of runs, newest first.
+        default: Parameters by dotted key that changes are relative to.
+    """
+    preset_changes = _preset_changes(default)
+    chosen: dict[tuple[str, Any], dict[Any, Any]] = {}
+    for run in runs.to_dict("records"):
+        known = _name_and_seed(run, default, preset_changes)
+        if known is not None and obstacle(run) is None:
+            chosen.setdefault(known, run)
+    return chosen
+
+
 def changed_params(run: Mapping[Any, Any], default: dict[str, Any]) -> dict[str, Any]:
     """Parameters of a run that differ from the default; keys unknown to the default are ignored.
 
@@ -257,13 +276,18 @@ def _results(run: Mapping[Any, Any]) -> dict[str, float]:
     return {name: v for name, v in metrics.items() if name.partition("/")[0] not in others}
 
 
-def table(experiments: pd.DataFrame) -> str:
-    """Formats experiments as a Markdown table, one row per name: the default first."""
-    titles = COLUMNS | {
+def titles_of(experiments: pd.DataFrame) -> dict[str, str]:
+    """Titles of the metrics' columns: of every data set, then those that these runs have."""
+    return COLUMNS | {
         key: metric.title(key)
         for key, metric in described_keys(HEADLINES, map(str, experiments))
         if key not in COLUMNS
     }
+
+
+def table(experiments: pd.DataFrame) -> str:
+    """Formats experiments as a Markdown table, one row per name: the default first."""
+    titles = titles_of(experiments)
     lines = [
         "| what was changed | seeds | " + " | ".join(titles.values()) + " |",
         "| --- " * (2 + len(titles)) + "|",
@@ -305,11 +329,17 @@ def interval(values: Sequence[float]) -> str:
     """Mean ± half-width of Student's 95 % interval; a single value alone; nothing for none."""
     if not len(values):
         return ""
+    mean, half = mean_and_half_width(values)
+    return _number(mean) if half is None else f"{_number(mean)} ± {_number(half)}"
+
+
+def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and half-width of Student's 95 % interval, None for a single value."""
     mean = float(np.mean(values))
     if len(values) == 1:
-        return _number(mean)
+        return mean, None
     error = np.std(values, ddof=1) / len(values) ** 0.5
-    return f"{_number(mean)} ± {_number(student.ppf((1 + LEVEL) / 2, len(values) - 1) * error)}"
+    return mean, float(student.ppf((1 + LEVEL) / 2, len(values) - 1) * error)
 
 
 def _number(value: float) -> str:
@@ -379,11 +409,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipeline compare", description=__doc__)
     parser.add_argument("--record", type=Path, metavar="FILE", help="add the runs to a CSV file")
     parser.add_argument("--recorded", type=Path, metavar="FILE", help="print the table of a file")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page on the runs")
     parser.add_argument(
         "--drop-pattern", action="store_true", help="print what make experiments passes to DVC"
     )
     options = parser.parse_args(argv)
     status, others = 0, []
+    runs: pd.DataFrame | None = None
     try:
         if options.drop_pattern:
             print(drop_pattern())
@@ -397,6 +429,11 @@ def main(argv: list[str] | None = None) -> int:
             experiments = summarize_runs(runs, default)
         if options.record:
             record(experiments, options.record)
+        if options.html:
+            from pipeline.tools.compare_page import write_page  # which imports this module
+
+            write_page(options.html, experiments, flat(load_params()), runs, others)
+            print(f"wrote {options.html.resolve()}\n")
         print(f"{_whose(options.recorded)}\nmean ± 95 % interval over training seeds\n")
         if sys.stdout.isatty():
             print(fitting(table(experiments), shutil.get_terminal_size().columns))

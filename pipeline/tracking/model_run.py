@@ -32,8 +32,10 @@ from mlflow.entities import (
 from PIL import Image
 
 from pipeline import journal
+from pipeline.artifacts.dataset import read_dataset
 from pipeline.artifacts.files import ArtifactError, read_array, read_json, sha256, tree_digest
 from pipeline.artifacts.paths import CURVES, FIGURES, METRICS, MODEL, PREPARED
+from pipeline.data.conversion import BOXES
 from pipeline.journal import (
     CLASS_IMAGES,
     CLASS_LABELS,
@@ -49,8 +51,9 @@ from pipeline.journal import (
 from pipeline.tracking import champion, charts, record, registry, summary
 from pipeline.tracking.provenance import params_digest
 from pipeline.tracking.record import OUTPUT_PREFIX
-from vaegan.data import to_unit_range
+from vaegan.data import stratified_subset, to_unit_range
 from vaegan.model.vae import read_description, weights_digest
+from vaegan.rng import numpy_rng
 
 MODEL_TAG = registry.DIGEST_TAG
 KEY, FAILURE_TAG = "training.key", "failure"
@@ -67,6 +70,7 @@ WORDS = (
 PATCH = f"{PATCH_FOLDER}/{journal.PATCH}"
 SAME_TREE = ("git.commit", "patch.sha256")
 FIRST_STAGE = "train"
+TEST_IMAGES, TEST_BYTES = 2000, 8_000_000  # whose errors a version records, at most
 RESTORED = (
     "This store holds no run in which this model was trained: it came from DVC's cache or from "
     "another store. Its loss curves are in reports/curves.csv."
@@ -338,6 +342,7 @@ class ModelRun:
                 step,
                 read_classes(self.folder),
                 read_conversion(self.folder),
+                read_test_images(self.folder),
             )
         if self.stage != FIRST_STAGE:
             self.say(f"no version had the weights of this model: it is version {version.version}")
@@ -457,8 +462,25 @@ def read_classes(folder: Path) -> registry.Classes | None:
 
 
 def read_conversion(folder: Path) -> dict[str, Any] | None:
-    """How the images of a journal's data set were converted; None if it does not say."""
-    return read_events(folder)[0]["dataset"].get("conversion")
+    """How images become those of a journal's data set; None if it does not say."""
+    about = read_events(folder)[0]["dataset"]
+    conversion, box = about.get("conversion"), BOXES.get(about["name"])
+    return conversion if conversion is None or box is None else conversion | {"box": box}
+
+
+def read_test_images(folder: Path) -> np.ndarray | None:
+    """Test images of a journal's data set, uint8 (n, C, H, W); None if another one is prepared."""
+    try:
+        dataset = read_dataset()
+        trained = read_events(folder)[0]["dataset"]["arrays"]["images"]["sha256"]
+        prepared = dataset.description["splits"]["train"]["arrays"]["images"]["sha256"]
+    except (ArtifactError, KeyError):
+        return None
+    if prepared != trained:
+        return None
+    fit = min(TEST_IMAGES, max(1, TEST_BYTES // dataset.test.images[0].nbytes))
+    rows = stratified_subset(dataset.test.labels, fit, numpy_rng(0, "compared-images"))
+    return dataset.test.images[rows]
 
 
 def tells_of(folder: Path, model: str) -> bool:

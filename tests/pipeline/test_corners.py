@@ -20,8 +20,9 @@ from pipeline.artifacts.curves import read_curves
 from pipeline.artifacts.dataset import Split, write_dataset
 from pipeline.artifacts.paths import CODES, METRICS, SWAPS
 from pipeline.params import Params, checked, load_params, reader
+from pipeline.report import failures
 from pipeline.sections import flat
-from pipeline.stages import classifier, encode, evaluate, train, visualize
+from pipeline.stages import classifier, encode, evaluate, report, train, visualize
 from tests.conftest import CLASSES, draw_bars
 from vaegan.data import LabelledImages
 from vaegan.evaluation import intervals, probes
@@ -205,7 +206,8 @@ def run_all(params: Params) -> dict[str, Any]:
     encode.run(params.encode, Unheard())
     classifier.run(params.classifier)
     summary = evaluate.run(params.evaluate, Unheard())
-    visualize.run(params.visualize, Unheard())
+    visualize.run(params.evaluate, params.visualize, Unheard())
+    assert report.run(params.evaluate, Unheard())["bytes"] > 10_000
     return summary
 
 
@@ -243,14 +245,16 @@ def quick(tmp_path, monkeypatch):
         (probes, "TREES", 2),
         (style_measures, "FEATURES", 20),
         (intervals, "RESAMPLES", 20),
+        (failures, "TRIED", 20),
     ):
         monkeypatch.setattr(module, name, value)
 
-    def sized(name, figure, folder) -> None:
+    def sized(name, figure, folder) -> Path:
         """Stands in for the writer, which takes a second for each figure."""
         assert (figure.get_size_inches() * figure.dpi < 2**16).all(), name  # as matplotlib demands
         for axes in figure.axes:
             assert axes.has_data() or axes.texts or axes.tables or "off" in axes.get_title(), name
+        return folder / name
 
     monkeypatch.setattr(visualize, "write_figure", sized)
 

@@ -18,14 +18,16 @@ from vaegan.evaluation.metrics import HEADLINES, described_keys
 from vaegan.model.vae import weights_digest
 
 FIGURES = {
-    "reconstructions",
-    "swaps",
-    "swap_confusion",
-    "metrics",
-    "style_variation",
-    "tsne",
-    "adversarial_loss",
-    "reconstruction_loss",
+    "reconstructions.png",
+    "swaps.png",
+    "swap_confusion.png",
+    "leakage.png",
+    "metrics.png",
+    "style_variation.png",
+    "tsne.png",
+    "adversarial_loss.png",
+    "reconstruction_loss.png",
+    "slider.gif",
 }
 
 
@@ -59,7 +61,7 @@ def test_every_output_is_there(clone):
         assert 0 <= metrics[key] <= 1, key
     described = json.loads((clone.folder / "classifier/classifier.json").read_text())
     assert metrics["classifier/digest"] == described["weights_sha256"]
-    figures = {path.stem for path in (clone.folder / "reports/figures").glob("*.png")}
+    figures = {path.name for path in (clone.folder / "reports/figures").iterdir()}
     assert figures == FIGURES
     curves = pd.read_csv(clone.folder / "reports/curves.csv")
     assert curves["step"].tolist() == [10, 20, 30]
@@ -107,7 +109,10 @@ def test_mlflow_has_one_run_with_everything(clone):
     assert run.inputs.dataset_inputs[0].dataset.name == "digits"
     assert run.info.status == "FINISHED"
     figures = {f.path for f in client.list_artifacts(run.info.run_id, "figures")}
-    assert figures == {f"figures/{name}.png" for name in FIGURES}
+    assert figures == {f"figures/{name}" for name in FIGURES}
+    (page,) = [f for f in client.list_artifacts(run.info.run_id) if f.path == "report.html"]
+    assert page.file_size == (clone.folder / "reports/report.html").stat().st_size
+    assert len(client.list_artifacts(run.info.run_id, "images")) >= 3
     samples = [file.path.split("+")[2] for file in client.list_artifacts(run.info.run_id, "images")]
     assert set(samples) == {"0", "10", "20", "30"}
 
@@ -148,9 +153,9 @@ def test_an_unknown_section_stops_the_pipeline_before_anything_changes(clone):
     assert clone.repro() <= {"check"}
 
 
-def test_changing_a_figures_parameter_runs_only_visualize(clone):
+def test_changing_a_figures_parameter_runs_only_visualize_and_the_report(clone):
     clone.set("visualize.swap_styles", 3)
-    assert clone.repro() - {"check"} == {"visualize"}
+    assert clone.repro() - {"check"} == {"visualize", "report"}
     (run,) = clone.runs()
     assert run.data.tags["now.visualize.swap_styles"] == "3"
 
@@ -193,7 +198,7 @@ def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone
     assert clone.run("git", "status", "--porcelain") == ""
     # What runs now logs to the run of the model that is there again, not to the newest one.
     clone.set("visualize.swap_styles", 5)
-    assert clone.repro() - {"check"} == {"visualize"}
+    assert clone.repro() - {"check"} == {"visualize", "report"}
     logged = [r for r in clone.runs() if r.data.tags.get("now.visualize.swap_styles") == "5"]
     assert [r.data.tags["model.sha256"] for r in logged] == [default]
 
@@ -201,7 +206,7 @@ def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone
 def test_a_model_trained_without_this_store_gets_a_run_that_states_it(clone):
     clone.environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{clone.folder}/other.db"
     clone.set("visualize.swap_styles", 4)
-    assert clone.repro() - {"check"} == {"visualize"}
+    assert clone.repro() - {"check"} == {"visualize", "report"}
     (run,) = clone.runs("other.db")
     assert "no run in which this model was trained" in run.data.tags["mlflow.note.content"]
     metrics = json.loads((clone.folder / "reports/metrics.json").read_text())

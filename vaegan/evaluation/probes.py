@@ -230,6 +230,8 @@ PANEL: dict[str, Fit] = {
     "trees": trees,
     "perceptron": perceptron,
 }
+# In seconds whatever the number of codes, for tuning: these read less than networks and trees do.
+PLAIN: dict[str, Fit] = {"logistic": logistic, "quadratic": quadratic, "neighbours": neighbours}
 # Fast, for codes of which it is known, or obvious, how much a probe can read.
 QUICK: dict[str, Fit] = {
     "logistic": logistic,

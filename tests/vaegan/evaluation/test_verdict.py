@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.params import load_params
+from vaegan.evaluation.gates import GATES
 from vaegan.evaluation.metrics import expected_keys
 from vaegan.evaluation.verdict import (
-    GATES,
     describe_gates,
     gate_statements,
     gates_passed,
