@@ -38,12 +38,11 @@ def make_trainer(kind: type[Kind], device: str = "cpu", **changes: Any) -> Kind:
     return kind(params.model, config, dataset.train)
 
 
-def run_stage_loop(trainer: Trainer) -> None:
+def run_stage_loop(trainer: Trainer, dataset: Dataset) -> None:
     """Runs the stage's loop to its end as the stage does, but nothing follows the journal.
 
     Checkpoints and journal are written to a temporary folder; a line is printed per report.
     """
-    dataset = read_dataset()
     console = Console("train", trainer.config.steps)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints("benchmark", Path(folder))

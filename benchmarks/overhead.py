@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.defaults import make_trainer, run_stage_loop, stage_environment, write_params
 from benchmarks.measure import Result, seconds
+from pipeline.artifacts.dataset import read_dataset
 from pipeline.params import load_params
 from vaegan.training.trainer import Trainer
 
@@ -141,4 +142,5 @@ def run() -> list[Result]:
 
 
 if __name__ == "__main__":  # the loop without tracking
-    run_stage_loop(make_trainer(Trainer, steps=TOTAL_STEPS, report_every=STEPS))
+    trainer = make_trainer(Trainer, steps=TOTAL_STEPS, report_every=STEPS)
+    run_stage_loop(trainer, read_dataset())

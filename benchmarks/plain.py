@@ -2,9 +2,10 @@
 
 Plain: torchvision's data set and a ``DataLoader`` (batch 64, a transform per image), float32 in
 contiguous layout, torch's own transposed convolutions, and for each term of the objective a
-separate pass from image to loss with its own optimizer step. Networks, terms and weights are
-equal; ours uses the default's pairs per step. The plain one runs in its own process with torch's
-defaults: number of threads, spinning threads, and the C library's memory allocation.
+separate pass from image to loss with its own optimizer step. Networks, terms, weights and the
+share of the pairs that reaches the discriminator are equal; ours uses the default's pairs per step.
+The plain one runs in its own process with torch's defaults: number of threads, spinning threads,
+and the C library's memory allocation.
 
 An image counts as trained on if it is decoded from its own codes and from its partner's: the plain
 implementation does so with the first image of each pair, as is usual, ours with both. The
@@ -102,7 +103,8 @@ class PlainTrainer:
 
     def terms(self, batch: list[Tensor]) -> dict[str, Callable[[], Tensor]]:
         """Returns each term of encoder and decoder's objective as a function of nothing."""
-        anchor, partner, other, _, other_label = batch
+        anchor, partner = batch[:2]
+        few, _, other, _, other_label = self.adversarial(batch)
         weights = asdict(self.config.weights)
 
         def own() -> Tensor:
@@ -121,7 +123,7 @@ class PlainTrainer:
             return weights["partner"] * losses.reconstruction_loss(generated, anchor)
 
         def adversarial() -> Tensor:
-            generated = self.swapped(anchor, other)
+            generated = self.swapped(few, other)
             logits = self.discriminator(generated, other_label)
             return weights["adversarial"] * losses.generator_loss(logits)
 
@@ -158,6 +160,10 @@ class PlainTrainer:
             raise ValueError(f"terms {sorted(missing)} are not implemented here")
         return {"own": own} | {name: term for name, term in terms.items() if weights[name]}
 
+    def adversarial(self, batch: list[Tensor]) -> list[Tensor]:
+        """The share of a batch that discriminator and cycle terms are given."""
+        return [part[: round(self.config.adversarial_share * len(part))] for part in batch]
+
     def swapped(self, styles: Tensor, identities: Tensor) -> Tensor:
         """Generates images in the style of the first and with the identity of the second."""
         _, _, z = self.sampled(styles)
@@ -172,7 +178,7 @@ class PlainTrainer:
 
     def discriminator_loss(self, batch: list[Tensor]) -> Tensor:
         """Loss on real images against swapped, restyled and mismatched ones."""
-        anchor, partner, other, label, other_label = batch
+        anchor, partner, other, label, other_label = self.adversarial(batch)
         with torch.no_grad():
             swapped, (restyled, _) = self.swapped(anchor, other), self.restyled(other)
         real = self.discriminator(partner, label)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.defaults import configured, make_trainer, run_stage_loop
 from benchmarks.measure import LATEST, Result
-from pipeline.artifacts.dataset import Dataset
+from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.stages.encode import encode_split
 from vaegan.data import as_tensor
 from vaegan.evaluation.classifier import Classifier, classify, train_classifier
@@ -135,7 +135,7 @@ def train_measured(device: str, precision: str = "auto") -> list[dict[str, float
     paused = time.time() - begun
     trainer = make_trainer(Measured, device, precision=precision)
     trainer.start(classifier, dataset, params.evaluate, paused)
-    run_stage_loop(trainer)
+    run_stage_loop(trainer, read_dataset())
     trainer.fit_transport()
     trainer.measure()
     return trainer.rows

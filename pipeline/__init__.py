@@ -1,4 +1,4 @@
-"""The wiring: six stages over the library ``vaegan``, tracked by MLflow and run by DVC.
+"""The wiring: seven stages over the library ``vaegan``, tracked by MLflow and run by DVC.
 
 Importing it sets environment variables that torch and MLflow read when they are imported: no
 telemetry, no unpickling, no queries to package indexes, figures without a display, and cuBLAS's

@@ -20,6 +20,7 @@ from pipeline.artifacts.paths import (
     MODEL,
     OUTPUTS,
     PREPARED,
+    REPORT,
     SWAPS,
     repository,
 )
@@ -59,6 +60,7 @@ STAGES = {
     "visualize": Stage(
         ("evaluate", "visualize"), kept=(METRICS, SWAPS, FIGURES), recorded=(METRICS, SWAPS)
     ),
+    "report": Stage(("evaluate",), kept=(REPORT,)),
 }
 
 
@@ -157,6 +159,11 @@ def _execute_tracked(name: str, module: ModuleType, params: Params, console: Con
             raise
         journal.end("FINISHED")
         follower.stop(finished=True)
+    if name == list(STAGES)[-1]:
+        from pipeline.tracking.committed import advice
+
+        for line in advice():
+            print(line, flush=True)
 
 
 @contextmanager

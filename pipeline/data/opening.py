@@ -78,6 +78,7 @@ def describe(images: OwnImages, names: dict[str, list[str]]) -> dict[str, Any]:
         "digest": digest.hexdigest(),
         "factors": names,
         "conversion": images.conversion.to_dict(),
+        "notes": told(images),
     }
 
 

@@ -13,7 +13,8 @@ from vaegan.model.vae import DisentanglingVAE
 from vaegan.rng import numpy_rng
 
 SHOWN = 50
-TRIED = 2000  # swaps, and reconstructions
+TRIED = 2000  # swaps, and reconstructions; fewer of large images, which are kept in memory
+MOST_NUMBERS = 25_000_000  # in the pixels of all that are tried, 100 MB
 BATCH = 200
 
 
@@ -40,7 +41,7 @@ def worst_reconstructions(
         codes: Of all images of ``data``.
         data: Test images.
     """
-    rows = _choose(len(data), "report.reconstructions")
+    rows = _choose(len(data), _tried(data), "report.reconstructions")
     images = _images(data, rows)
     generated = decode_in_batches(model.decode, *_codes(codes, rows, rows), BATCH)
     errors = (generated - images).square().flatten(1).mean(dim=1)
@@ -64,7 +65,7 @@ def wrong_swaps(
         The failures, at most 50; how many of the swaps failed; and how many were tried.
     """
     rng = numpy_rng(0, "report.swaps")
-    identities, styles = cross_class_pairs(data.labels, TRIED, rng)
+    identities, styles = cross_class_pairs(data.labels, _tried(data), rng)
     generated = decode_in_batches(model.decode, *_codes(codes, identities, styles), BATCH)
     with torch.inference_mode():
         shares = torch.cat([classifier(part).softmax(dim=1) for part in generated.split(BATCH)])
@@ -84,9 +85,13 @@ def wrong_swaps(
     return failures, len(failed), len(identities)
 
 
-def _choose(count: int, purpose: str) -> np.ndarray:
+def _tried(data: LabelledImages) -> int:
+    return min(TRIED, max(SHOWN, MOST_NUMBERS // data.images[0].size))
+
+
+def _choose(count: int, most: int, purpose: str) -> np.ndarray:
     rng = numpy_rng(0, purpose)
-    return np.sort(rng.choice(count, size=min(TRIED, count), replace=False))
+    return np.sort(rng.choice(count, size=min(most, count), replace=False))
 
 
 def _images(data: LabelledImages, rows: np.ndarray) -> Tensor:

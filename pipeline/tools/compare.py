@@ -5,13 +5,16 @@ one row per set of parameters that differ from ``params.yaml``, or one column if
 cell holds the mean over training seeds and the half-width of Student's 95 % interval. Only finished
 runs are in the table, and only with results of their own model and data set; a list below it names
 the others with their state. Rows that were measured by another protocol than the first are marked
-with a dagger: their numbers cannot be compared with its. ``--record FILE`` adds the runs to a CSV
-file; ``--recorded FILE`` prints the table of such a file and needs no store.
+with a dagger: their numbers cannot be compared with its. On a terminal the table is cut into parts
+that fit. ``--record FILE`` adds the runs, with all metrics, to a CSV file; ``--recorded FILE``
+prints the table of such a file and needs no store. ``--html FILE`` writes a page that opens
+anywhere: the table, sortable, what differs, loss curves and swaps.
 """
 
 import argparse
 import json
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,12 +26,21 @@ import pandas as pd
 from scipy.stats import t as student
 
 from pipeline.artifacts.files import atomic_file
+from pipeline.artifacts.paths import METRICS
+from pipeline.data.config import TRAINING_IMAGES
 from pipeline.params import load_params
 from pipeline.sections import flat
 from pipeline.tools import presets
-from vaegan.evaluation.metrics import HEADLINES, OVERVIEW_KEYS, described_keys, expected_keys
+from pipeline.tools.terminal import fitting
+from pipeline.tracking.charts import CURVES
+from vaegan.evaluation.metrics import (
+    HEADLINES,
+    SHORT,
+    described_keys,
+    expected_keys,
+)
 
-SEED, DATASET = "train.seed", "prepare.dataset"
+SEED, DATASET, OWN = "train.seed", "prepare.dataset", "folder"
 LEVEL = 0.95
 FEW = 3  # rows, up to which the table has a line per metric
 FINISHED = "FINISHED"
@@ -64,6 +76,32 @@ def load_runs() -> pd.DataFrame:
         journals, say = repository() / FOLDER, partial(print, file=sys.stderr)
         sync_all(journals, experiment, store_digest(), say)
         return mlflow.search_runs([experiment], order_by=["attributes.start_time DESC"])
+
+
+def with_all_metrics(runs: pd.DataFrame) -> pd.DataFrame:
+    """Adds metrics that runs have in their artifact ``metrics.json`` only: all but the headlines.
+
+    A run that has lost it is named on standard error.
+    """
+    import mlflow
+
+    from pipeline.tracking.store import raised_by_store, reason
+
+    rows = runs.to_dict("records")
+    for row in rows:
+        if obstacle(row) is not None:
+            continue
+        try:
+            results = mlflow.artifacts.load_dict(f"{row['artifact_uri']}/{METRICS.name}")
+        except Exception as error:
+            if not (raised_by_store(error) or isinstance(error, OSError)):
+                raise
+            name, why = row.get("tags.mlflow.runName"), reason(error)
+            print(f"note: run {name} has only its headline metrics: {why}", file=sys.stderr)
+        else:
+            numbers = {k: v for k, v in results.items() if not isinstance(v, str)}
+            row |= {f"metrics.{name}": value for name, value in numbers.items()}
+    return pd.DataFrame(rows)
 
 
 def summarize_runs(runs: pd.DataFrame, default: dict[str, Any]) -> pd.DataFrame:
@@ -164,17 +202,38 @@ def _name_and_seed(
     return name_changes(changes, preset_changes), seed
 
 
+def choose_runs(
+    runs: pd.DataFrame, default: dict[str, Any]
+) -> dict[tuple[str, Any], dict[Any, Any]]:
+    """The run that counts for each name and seed: the newest one with results.
+
+    Args:
+        runs: MLflow's table of runs, newest first.
+        default: Parameters by dotted key that changes are relative to.
+    """
+    preset_changes = _preset_changes(default)
+    chosen: dict[tuple[str, Any], dict[Any, Any]] = {}
+    for run in runs.to_dict("records"):
+        known = _name_and_seed(run, default, preset_changes)
+        if known is not None and obstacle(run) is None:
+            chosen.setdefault(known, run)
+    return chosen
+
+
 def changed_params(run: Mapping[Any, Any], default: dict[str, Any]) -> dict[str, Any]:
     """Parameters of a run that differ from the default; keys unknown to the default are ignored.
 
     The tag ``now.KEY`` holds a value that was changed after the model was trained. The parameter
-    ``dataset`` is the data set that was used, a fallback included.
+    ``dataset`` is the data set that was used, a fallback included; own images have a name of their
+    own there.
     """
     changes = {}
     for key, value in default.items():
         logged = "dataset" if key == DATASET else key
         for text in (run.get(f"tags.now.{key}"), run.get(f"params.{logged}")):
             if isinstance(text, str):  # absent values are None or NaN
+                if key == DATASET and text not in TRAINING_IMAGES:
+                    text = OWN
                 if (typed := parse_like(text, value)) != value:
                     changes[key] = typed
                 break
@@ -207,22 +266,28 @@ def name_changes(changes: dict[str, Any], preset_changes: dict[str, dict[str, An
 
 
 def _results(run: Mapping[Any, Any]) -> dict[str, float]:
-    """Metrics of ``metrics.json``; their names hold a slash, those of the curves none."""
+    """Metrics of ``metrics.json``; curves of a run of before have no slash in their names."""
     metrics = {
         column.removeprefix("metrics."): value
         for column, value in run.items()
         if column.startswith("metrics.") and "/" in column and pd.notna(value)
     }
-    return {name: value for name, value in metrics.items() if not name.startswith("system/")}
+    others = {*CURVES, "system"}
+    return {name: v for name, v in metrics.items() if name.partition("/")[0] not in others}
 
 
-def table(experiments: pd.DataFrame) -> str:
-    """Formats experiments as a Markdown table, one row per name: the default first."""
-    titles = COLUMNS | {
+def titles_of(experiments: pd.DataFrame) -> dict[str, str]:
+    """Titles of the metrics' columns: of every data set, then those that these runs have."""
+    return COLUMNS | {
         key: metric.title(key)
         for key, metric in described_keys(HEADLINES, map(str, experiments))
         if key not in COLUMNS
     }
+
+
+def table(experiments: pd.DataFrame) -> str:
+    """Formats experiments as a Markdown table, one row per name: the default first."""
+    titles = titles_of(experiments)
     lines = [
         "| what was changed | seeds | " + " | ".join(titles.values()) + " |",
         "| --- " * (2 + len(titles)) + "|",
@@ -246,6 +311,12 @@ def upright(printed: str) -> str:
     return "\n".join("| " + " | ".join(map(str.ljust, cells, widths)) + " |" for cells in columns)
 
 
+def table_of_few(experiments: pd.DataFrame) -> str:
+    """Formats experiments as :func:`table` does, turned if there are few names."""
+    printed = table(experiments)
+    return upright(printed) if experiments["name"].nunique() <= FEW else printed
+
+
 def in_order(experiments: pd.DataFrame) -> pd.DataFrame:
     """Sorts rows: the default, presets, other changes; and columns: those of the table first."""
     rank = experiments["name"].map(lambda name: 2 if "=" in name else int(name != "default"))
@@ -258,11 +329,17 @@ def interval(values: Sequence[float]) -> str:
     """Mean ± half-width of Student's 95 % interval; a single value alone; nothing for none."""
     if not len(values):
         return ""
+    mean, half = mean_and_half_width(values)
+    return _number(mean) if half is None else f"{_number(mean)} ± {_number(half)}"
+
+
+def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and half-width of Student's 95 % interval, None for a single value."""
     mean = float(np.mean(values))
     if len(values) == 1:
-        return _number(mean)
+        return mean, None
     error = np.std(values, ddof=1) / len(values) ** 0.5
-    return f"{_number(mean)} ± {_number(student.ppf((1 + LEVEL) / 2, len(values) - 1) * error)}"
+    return mean, float(student.ppf((1 + LEVEL) / 2, len(values) - 1) * error)
 
 
 def _number(value: float) -> str:
@@ -311,10 +388,20 @@ def drop_pattern() -> str:
     kept = [
         "Experiment",
         "State",
-        *map(re.escape, OVERVIEW_KEYS),
+        "verdict",
+        *map(re.escape, SHORT.values()),
         *(rf"{name}\..*" for name in sections),
     ]
     return f"^(?!({'|'.join(kept)})$).*"
+
+
+def _whose(path: Path | None) -> str:
+    """Says whose numbers a table has."""
+    if path is None:
+        from pipeline.tracking.store import DATABASE, address, is_default, shown
+
+        return f"your own runs, in {DATABASE if is_default() else shown(address())}"
+    return f"recorded runs, in {path}: not made here"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -322,11 +409,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipeline compare", description=__doc__)
     parser.add_argument("--record", type=Path, metavar="FILE", help="add the runs to a CSV file")
     parser.add_argument("--recorded", type=Path, metavar="FILE", help="print the table of a file")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page on the runs")
     parser.add_argument(
         "--drop-pattern", action="store_true", help="print what make experiments passes to DVC"
     )
     options = parser.parse_args(argv)
     status, others = 0, []
+    runs: pd.DataFrame | None = None
     try:
         if options.drop_pattern:
             print(drop_pattern())
@@ -336,12 +425,24 @@ def main(argv: list[str] | None = None) -> int:
         else:
             default, runs = flat(load_params()), load_runs()
             others = list_others(runs, default)
+            runs = with_all_metrics(runs) if options.record else runs
             experiments = summarize_runs(runs, default)
         if options.record:
             record(experiments, options.record)
-        printed = table(experiments)
-        few = experiments["name"].nunique() <= FEW
-        print(upright(printed) if few else printed)
+        if options.html:
+            from pipeline.tools.compare_page import write_page  # which imports this module
+
+            write_page(options.html, experiments, flat(load_params()), runs, others)
+            print(f"wrote {options.html.resolve()}\n")
+        print(f"{_whose(options.recorded)}\nmean ± 95 % interval over training seeds\n")
+        if sys.stdout.isatty():
+            print(fitting(table(experiments), shutil.get_terminal_size().columns))
+        else:
+            print(table_of_few(experiments))
+        if experiments["protocol"].nunique() > 1:
+            print(f"\n{OTHER.strip()} measured by another protocol than the first row")
+        if not options.recorded and RECORDED.exists():
+            print(f"\nrecorded runs: python -m pipeline compare --recorded {RECORDED}")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 1

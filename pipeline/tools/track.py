@@ -2,10 +2,11 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from pipeline.artifacts.dataset import read_dataset
 from pipeline.artifacts.files import read_json, sha256, tree_digest
-from pipeline.artifacts.paths import CURVES, FIGURES, METRICS, MODEL, SWAPS, repository
+from pipeline.artifacts.paths import CURVES, FIGURES, METRICS, MODEL, REPORT, SWAPS, repository
 from pipeline.journal import FILES, FOLDER, Journal, journals, read_events
 from pipeline.tracking.follower import context
 from pipeline.tracking.store import connect, one_line, set_aside_moved, store_digest
@@ -46,10 +47,10 @@ def journal_outputs() -> None:
     if not MODEL.is_dir():
         return
     model = weights_digest(MODEL)
-    results = [path for path in (METRICS, SWAPS, FIGURES) if path.exists()]
+    results = [path for path in (METRICS, SWAPS, FIGURES, REPORT) if path.exists()]
     if not METRICS.exists() or read_json(METRICS).get("model/digest") != model:
         results = []
-    if _is_told(model, sha256(METRICS) if results else None):
+    if _is_told(model, [path for path in results if path in (METRICS, REPORT)]):
         return
     journal = Journal(STAGE, context({}))
     journal.begin(read_dataset(), {"model": model})
@@ -62,13 +63,14 @@ def journal_outputs() -> None:
     journal.end("FINISHED")
 
 
-def _is_told(model: str, metrics: str | None) -> bool:
-    """Whether journals tell of a model and, if given, of metrics with this digest."""
-    told, measured = False, metrics is None
+def _is_told(model: str, results: list[Path]) -> bool:
+    """Whether journals tell of a model and hold copies of its results as they are on disk."""
+    digests = {path: sha256(path) for path in results}
+    told, kept = False, set()
     for folder in journals(repository() / FOLDER):
         for event in read_events(folder):
             if event["event"] == "outputs" and event["summary"]["model"] == model:
                 told = True
-                kept = folder / FILES / METRICS
-                measured = measured or (kept.is_file() and sha256(kept) == metrics)
-    return told and measured
+                copies = ((path, folder / FILES / path) for path in digests)
+                kept |= {p for p, copy in copies if copy.is_file() and sha256(copy) == digests[p]}
+    return told and kept == digests.keys()

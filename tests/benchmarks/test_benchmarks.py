@@ -93,10 +93,12 @@ def test_functions_are_called_in_turn_and_the_median_is_taken():
     assert medians["a"] < 0.1  # one of three was slow
 
 
+@pytest.mark.parametrize("share", [1.0, 0.5])
 def test_the_floor_passes_through_every_network_and_changes_nothing(
-    model_config, training_config, bars, monkeypatch
+    model_config, training_config, bars, monkeypatch, share
 ):
-    trainer = Trainer(model_config, training_config, bars)
+    config = dataclasses.replace(training_config, adversarial_share=share)
+    trainer = Trainer(model_config, config, bars)
     state = trainer.state()
     passes, seen = step.floor(trainer), []
     backward = torch.autograd.backward
@@ -179,6 +181,17 @@ def test_the_plain_implementation_has_the_same_objective(
     critic = losses.critic_loss(guesses, label).item()
     assert theirs.critic_loss(batch).item() == pytest.approx(critic, rel=1e-4)
     assert theirs.discriminator_loss(batch).item() == pytest.approx(loss.item(), rel=1e-4)
+
+
+def test_the_plain_discriminator_is_given_the_same_share(model_config, training_config):
+    config = dataclasses.replace(training_config, adversarial_share=0.25)
+    theirs, seen = plain.PlainTrainer(model_config, config, Fixed()), []
+    theirs.discriminator.register_forward_hook(lambda _, x, y: seen.append(len(x[0])))
+    images, labels = torch.rand(16, 1, 16, 16), torch.arange(16) % 4
+    batch = [images, images, images, labels, labels]
+    theirs.discriminator_loss(batch)
+    theirs.terms(batch)["adversarial"]()
+    assert seen == [4] * 5
 
 
 def test_triplets_hold_two_images_of_one_class_and_one_of_another():

@@ -1,4 +1,6 @@
+import shutil
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +17,13 @@ from pipeline.artifacts.paths import CURVES, METRICS, MODEL, repository
 from pipeline.journal import FOLDER, Journal
 from pipeline.params import Params, load_params
 from pipeline.tracking import follower, store, sync
+from pipeline.tracking.model_run import HIDDEN, JOURNAL_TAG
+from tests.pipeline.outputs import measured  # noqa: F401 (a fixture)
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 GRID = np.zeros((8, 8, 1), np.uint8)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,6 +50,19 @@ def _migrate_once(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utils, "_initialize_tables", copy)
         yield
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """A real browser; tests that need it skip where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is in PATH")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 @pytest.fixture
@@ -121,7 +139,7 @@ class Told:
         """Syncs a journal; the id of its run."""
         experiment = store.connect()
         sync.sync_journal(journal.folder, experiment)
-        query = f"tags.journal = '{journal.folder.name}'"
+        query = f"tags.`{HIDDEN}{JOURNAL_TAG}` = '{journal.folder.name}'"
         if journal.stage != "train":
             query = f"tags.`model.sha256` = '{weights_digest(MODEL)}'"
         order = ["attributes.start_time DESC"]

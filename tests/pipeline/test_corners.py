@@ -20,8 +20,9 @@ from pipeline.artifacts.curves import read_curves
 from pipeline.artifacts.dataset import Split, write_dataset
 from pipeline.artifacts.paths import CODES, METRICS, SWAPS
 from pipeline.params import Params, checked, load_params, reader
+from pipeline.report import failures
 from pipeline.sections import flat
-from pipeline.stages import classifier, encode, evaluate, train, visualize
+from pipeline.stages import classifier, encode, evaluate, report, train, visualize
 from tests.conftest import CLASSES, draw_bars
 from vaegan.data import LabelledImages
 from vaegan.evaluation import intervals, probes
@@ -206,6 +207,7 @@ def run_all(params: Params) -> dict[str, Any]:
     classifier.run(params.classifier)
     summary = evaluate.run(params.evaluate, Unheard())
     visualize.run(params.evaluate, params.visualize, Unheard())
+    assert report.run(params.evaluate, Unheard())["bytes"] > 10_000
     return summary
 
 
@@ -243,6 +245,7 @@ def quick(tmp_path, monkeypatch):
         (probes, "TREES", 2),
         (style_measures, "FEATURES", 20),
         (intervals, "RESAMPLES", 20),
+        (failures, "TRIED", 20),
     ):
         monkeypatch.setattr(module, name, value)
 

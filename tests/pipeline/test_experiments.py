@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from mlflow.utils.file_utils import local_file_uri_to_path
 
+from pipeline.tracking.charts import NAMES
 from tests.pipeline.clone import STAGES, Clone, small_clone
 from vaegan.model.vae import weights_digest
 
@@ -39,9 +40,9 @@ def whole(clone: Clone, run, name: str, rate: float) -> None:
     assert (run.info.run_name, run.info.status) == (name, "FINISHED")
     assert float(run.data.params["train.lr"]) == rate
     assert run.data.tags["dvc.exp"] == name
-    history = client.get_metric_history(run.info.run_id, "partner_loss")
+    history = client.get_metric_history(run.info.run_id, NAMES["partner_loss"])
     assert [point.step for point in history] == [10, 20, 30]
-    assert len(run.data.metrics) > 60
+    assert len(run.data.metrics) > 20
     place = Path(local_file_uri_to_path(run.info.artifact_uri))
     assert place.is_relative_to(clone.folder / "mlruns")
     assert len(list((place / "figures").iterdir())) == 10
@@ -168,4 +169,4 @@ def test_without_a_network_and_with_linked_outputs_a_clone_gives_the_same_bytes(
     assert any(path.is_symlink() for path in (linked.folder / "codes").rglob("*.npy"))
     assert json.loads((linked.folder / "reports/metrics.json").read_text())["dataset"] == "digits"
     linked.set("visualize.swap_styles", 3)
-    assert linked.repro() - {"check"} == {"visualize"}
+    assert linked.repro() - {"check"} == {"visualize", "report"}

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 
 from pipeline.artifacts.files import tree_digest
+from pipeline.tracking.charts import NAMES
 from tests.pipeline.clone import STAGES, Clone, small_clone
+from vaegan.evaluation.metrics import HEADLINES, described_keys
 from vaegan.model.vae import weights_digest
 
 FIGURES = {
@@ -72,34 +74,47 @@ def test_every_output_is_there(clone):
 
 def test_the_outputs_change_only_files_that_are_meant_to_be_committed(clone):
     changed = {line[3:] for line in clone.run("git", "status", "--porcelain").splitlines()}
-    assert changed <= {"dvc.lock", "reports/metrics.json", "reports/swaps.csv"}
+    results = {f"reports/{name}" for name in ("metrics.json", "headline.json", "swaps.csv")}
+    assert changed <= {"dvc.lock"} | results
 
 
 def test_mlflow_has_one_run_with_everything(clone):
     (run,) = clone.runs()
     client = clone.client()
     metrics = json.loads((clone.folder / "reports/metrics.json").read_text())
-    numbers = {key: value for key, value in metrics.items() if not isinstance(value, str)}
-    assert {key: run.data.metrics[key] for key in numbers} == numbers
-    history = client.get_metric_history(run.info.run_id, "partner_loss")
+    headlines = {key: metrics[key] for key, _ in described_keys(HEADLINES, metrics)}
+    assert len(headlines) == 13
+    assert run.data.metrics.items() >= headlines.items()
+    reported = {
+        NAMES[name] for name in pd.read_csv(clone.folder / "reports/curves.csv").columns[1:]
+    }
+    assert run.data.metrics.keys() == headlines.keys() | reported | {NAMES["images_per_second"]}
+    history = client.get_metric_history(run.info.run_id, NAMES["partner_loss"])
     assert [point.step for point in history] == [10, 20, 30]
     for key in ("lr", "images_per_second", "discriminator_loss", "adversarial_loss"):
-        assert len(client.get_metric_history(run.info.run_id, key)) == 3
+        assert len(client.get_metric_history(run.info.run_id, NAMES[key])) == 3
     assert run.data.params["train.steps"] == "30"
     assert run.data.params["visualize.tsne_images"] == "60"
     tags = run.data.tags
     assert tags["model.sha256"] == weights_digest(clone.folder / "models")
     assert tags["dataset"] == "digits"
     assert tags["git.commit"] == clone.run("git", "rev-parse", "HEAD").strip()
-    assert tags["git.dirty"] == "false"
+    assert len([name for name in tags if not name.startswith("mlflow.")]) <= 8
+    record = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/provenance.json")
+    assert record["git.dirty"] == "false"
+    assert record["sha256.reports/metrics.json"]
     assert "digits" in tags["mlflow.note.content"]
     assert tags["verdict"] == metrics["verdict"]
-    assert "of swapped images show the identity" in tags["verdict_reason"]
+    assert "of swapped images show the identity" in tags["mlflow.note.content"]
     assert run.inputs.dataset_inputs[0].dataset.name == "digits"
     assert run.info.status == "FINISHED"
     figures = {f.path for f in client.list_artifacts(run.info.run_id, "figures")}
     assert figures == {f"figures/{name}" for name in FIGURES}
+    (page,) = [f for f in client.list_artifacts(run.info.run_id) if f.path == "report.html"]
+    assert page.file_size == (clone.folder / "reports/report.html").stat().st_size
     assert len(client.list_artifacts(run.info.run_id, "images")) >= 3
+    samples = [file.path.split("+")[2] for file in client.list_artifacts(run.info.run_id, "images")]
+    assert set(samples) == {"0", "10", "20", "30"}
 
 
 def test_the_registered_model_records_how_to_reproduce_it(clone):
@@ -108,6 +123,8 @@ def test_the_registered_model_records_how_to_reproduce_it(clone):
     (run,) = clone.runs()
     assert version.run_id == run.info.run_id
     assert version.tags["git.commit"] == run.data.tags["git.commit"]
+    record = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/provenance.json")
+    assert version.tags.items() >= {k: v for k, v in record.items() if k != "journal"}.items()
     assert version.tags["dvc.lock.models"] in (clone.folder / "dvc.lock").read_text()
 
 
@@ -136,9 +153,9 @@ def test_an_unknown_section_stops_the_pipeline_before_anything_changes(clone):
     assert clone.repro() <= {"check"}
 
 
-def test_changing_a_figures_parameter_runs_only_visualize(clone):
+def test_changing_a_figures_parameter_runs_only_visualize_and_the_report(clone):
     clone.set("visualize.swap_styles", 3)
-    assert clone.repro() - {"check"} == {"visualize"}
+    assert clone.repro() - {"check"} == {"visualize", "report"}
     (run,) = clone.runs()
     assert run.data.tags["now.visualize.swap_styles"] == "3"
 
@@ -170,8 +187,10 @@ def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone
     )
     shown = clone.run("dvc", "exp", "show", "--csv")
     assert "slow" in shown
-    assert "swap/identity_accuracy" in shown
-    assert "identity_accuracy" in clone.run("dvc", "metrics", "show")
+    assert "leakage,in s,swaps,MSE" in shown
+    lines = clone.run("dvc", "metrics", "show").splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {"leakage", "swaps", "MSE", "verdict"} <= set(lines[0].split())
     assert weights_digest(clone.folder / "models") != default
     clone.run("git", "checkout", "params.yaml")  # the way back that the README shows
     assert clone.repro() == set()
@@ -179,7 +198,7 @@ def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone
     assert clone.run("git", "status", "--porcelain") == ""
     # What runs now logs to the run of the model that is there again, not to the newest one.
     clone.set("visualize.swap_styles", 5)
-    assert clone.repro() - {"check"} == {"visualize"}
+    assert clone.repro() - {"check"} == {"visualize", "report"}
     logged = [r for r in clone.runs() if r.data.tags.get("now.visualize.swap_styles") == "5"]
     assert [r.data.tags["model.sha256"] for r in logged] == [default]
 
@@ -187,7 +206,7 @@ def test_an_experiment_with_another_rate_is_a_run_and_a_version_of_its_own(clone
 def test_a_model_trained_without_this_store_gets_a_run_that_states_it(clone):
     clone.environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{clone.folder}/other.db"
     clone.set("visualize.swap_styles", 4)
-    assert clone.repro() - {"check"} == {"visualize"}
+    assert clone.repro() - {"check"} == {"visualize", "report"}
     (run,) = clone.runs("other.db")
     assert "no run in which this model was trained" in run.data.tags["mlflow.note.content"]
     metrics = json.loads((clone.folder / "reports/metrics.json").read_text())

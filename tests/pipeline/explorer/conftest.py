@@ -1,9 +1,7 @@
-"""A browser for the scripts and the page; tests that need it skip where there is none."""
+"""The explorer's scripts in a browser, and small models for them."""
 
 import base64
 import json
-import shutil
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,20 +12,6 @@ from pipeline.explorer import numbers, program
 from pipeline.explorer.page import PAGE
 from vaegan.model.config import CodeConfig, ModelStructure, TransportConfig
 from vaegan.model.vae import DisentanglingVAE
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[object]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is in PATH")
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="session")

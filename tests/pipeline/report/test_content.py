@@ -1,75 +1,25 @@
 import json
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.artifacts.dataset import Split, write_dataset
 from pipeline.artifacts.files import ArtifactError
 from pipeline.artifacts.paths import FIGURES, METRICS, PREPARED
 from pipeline.params import load_params
-from pipeline.report import content, failures
-from pipeline.report.content import build_report
+from pipeline.report import failures
+from pipeline.report.content import Inputs, StoreFacts, build_report
 from tests.pipeline.conftest import SHIPPED
-from tests.pipeline.report.conftest import results
+from tests.pipeline.outputs import results
 
 GATES = load_params(SHIPPED).evaluate.gates
 
 
-def test_shares_are_in_per_cent_and_other_numbers_have_three_digits():
-    assert content.number("swap/identity_accuracy", 0.98784) == "98.8 %"
-    assert content.number("leakage/mean_perceptron", 0.177) == "17.7 %"
-    assert content.number("leakage/mean_bits", 0.21601) == "0.216"
-    assert content.number("reconstruction/mse", 0.0150745) == "0.0151"
-
-
-def test_a_gate_is_told_with_its_bound_and_the_metric_nearest_to_missing_it():
-    found = {
-        row["words"]: row
-        for row in content.describe_gates(results("") | {"gate/style": "passed"}, GATES)
-    }
-    assert found["identity shown"] == {
-        "words": "identity shown", "asked": "≥ 95.0 %", "measured": "98.8 %", "outcome": "passed",
-    }  # fmt: skip
-    assert found["class gone from z"]["outcome"] == "missed"
-    assert found["style kept"]["measured"] == "0.708"
-
-
-def test_of_a_gate_that_is_not_applied_nothing_is_measured():
-    of_pictures = {key: value for key, value in results("").items() if "style_kept" not in key}
-    (row,) = [
-        row
-        for row in content.describe_gates(of_pictures | {"gate/style": "not applied"}, GATES)
-        if row["words"] == "style kept"
-    ]
-    assert (row["measured"], row["outcome"]) == ("not measured", "not applied")
-
-
-def test_each_known_style_factor_has_its_headlines():
-    measured = {
-        "factor/$side/swap_accuracy": 0.9,
-        "interval/factor/$side/swap_accuracy_low": 0.85,
-        "interval/factor/$side/swap_accuracy_high": 0.95,
-        "factor/hue/swap_accuracy": 0.25,
-    }
-    rows = {row["words"]: row for row in content.describe_headlines(results("") | measured)}
-    (side,) = [row for words, row in rows.items() if "$side" in words]
-    assert (side["value"], side["interval"]) == ("90.0 %", "85.0 % to 95.0 %")
-    assert [row["value"] for words, row in rows.items() if "hue" in words] == ["25.0 %"]
-
-
-def test_headlines_have_their_interval_and_the_better_direction():
-    rows = {row["words"]: row for row in content.describe_headlines(results(""))}
-    swaps = rows["show the identity asked for"]
-    assert (swaps["value"], swaps["interval"]) == ("98.8 %", "98.6 % to 99.0 %")
-    assert swaps["better"] == "higher is better"
-    assert rows["squared error per pixel"]["interval"] == ""
-
-
-def test_a_probes_bar_goes_from_chance_to_one_and_bits_are_no_probe():
-    assert content.describe_probes(results("")) == [
-        {"name": "perceptron", "value": "62.5 %", "share": 50.0},
-        {"name": "logistic", "value": "25.0 %", "share": 0.0},
-    ]
+def written(store: StoreFacts | None = None) -> str:
+    """The page of what lies on disk."""
+    return build_report(Inputs.read(), GATES, store)
 
 
 @pytest.fixture(autouse=True)
@@ -80,8 +30,9 @@ def _few_swaps(monkeypatch):
 def test_the_report_shows_what_lies_on_disk_and_needs_nothing_else(measured):
     FIGURES.mkdir(parents=True)
     (FIGURES / "swaps.png").write_bytes(b"a picture")
-    text = build_report(GATES)
-    assert build_report(GATES) == text
+    text = written()
+    assert written() == text
+    assert "1 of 2 gates not passed" in text
     assert "YSBwaWN0dXJl" in text  # the picture
     assert "default-src 'none'" in text
     assert "<script" not in text
@@ -99,7 +50,7 @@ def test_names_of_the_users_are_escaped(measured, bars):
     write_dataset(
         {"train": split, "test": split}, {"name": "<bars>", "class_names": names}, PREPARED
     )
-    text = build_report(GATES)
+    text = written()
     assert "&lt;b&gt; read as" in text
     assert "&lt;bars&gt;" in text
     assert "<script" not in text
@@ -109,7 +60,7 @@ def test_unseen_classes_are_in_the_card_and_not_in_the_table_of_classes(measured
     of = {name: Split.from_images(bars) for name in ("train", "test", "unseen")}
     about = {"name": "bars", "class_names": list("abcd"), "unseen_classes": ["v", "<w>", "x", "y"]}
     write_dataset(of, about, PREPARED)
-    text = build_report(GATES)
+    text = written()
     assert "4, of 256 images: v, &lt;w&gt;, x, y" in text
     assert '<th scope="col">test</th>' in text
     assert '<th scope="col">unseen</th>' not in text
@@ -118,7 +69,56 @@ def test_unseen_classes_are_in_the_card_and_not_in_the_table_of_classes(measured
 def test_metrics_of_another_model_and_a_missing_model_are_refused(measured):
     METRICS.write_text(json.dumps(results("another")))
     with pytest.raises(ArtifactError, match="is of another model than models"):
-        build_report(GATES)
+        written()
     (measured / "models/weights.safetensors").unlink()
     with pytest.raises(ArtifactError, match="there is no model in models/"):
-        build_report(GATES)
+        written()
+
+
+def test_the_champion_and_the_origin_are_in_a_page_with_facts_of_the_store_only(measured):
+    facts = StoreFacts("version <7>", {"leakage/mean": 0.1999}, {"git.commit": "<abc>"})
+    assert "champion, version" not in written()
+    text = written(facts)
+    assert "champion, version &lt;7&gt;" in text
+    assert "20.0 %" in text
+    assert "&lt;abc&gt;" in text
+    assert text == written(facts)
+
+
+def test_notes_on_the_images_what_was_left_out_and_known_factors_are_told(measured, bars):
+    split = Split.from_images(bars)
+    notes = ["2 unreadable images are left out:", "<a>.png: truncated"]
+    about = {"name": "bars", "class_names": list("abcd"), "notes": notes}
+    write_dataset({"train": split, "test": split}, about, PREPARED)
+    left_out = "slant is not measured; the perceptron is left out"
+    factors = {"factor/<hue>/unspecified_accuracy": 0.9, "factor/<hue>/chance": 0.5}
+    found = results(json.loads(METRICS.read_text())["model/digest"])
+    METRICS.write_text(json.dumps(found | factors | {"left_out": left_out}))
+    text = written()
+    assert "<li>&lt;a&gt;.png: truncated</li>" in text
+    assert "Left out: the perceptron is left out" in text
+    assert "&lt;hue&gt; read from z; chance 0.500" in text
+
+
+def test_figures_come_in_their_order_others_last_and_numbers_not_at_all(measured):
+    FIGURES.mkdir(parents=True)
+    for name in ("tsne.png", "metrics.png", "swaps.png", "of_the_future.gif", "notes.txt"):
+        (FIGURES / name).write_bytes(name.encode())
+    shown = re.findall(r'<img src="data:image/(png|gif);base64,(\w+=*)" alt="([^"]{9})', written())
+    assert [(kind, words) for kind, _, words in shown if words[:5] not in ("Ident", "Image")] == [
+        ("png", "Swaps: ea"), ("png", "t-SNE of "), ("gif", "of the fu"),
+    ]  # fmt: skip
+
+
+def test_large_figures_and_tiles_are_compressed(measured, tmp_path, monkeypatch):
+    from pipeline.report import pictures
+
+    monkeypatch.setattr(pictures, "MOST_BYTES", 1000)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    (source,) = pictures.addresses([tmp_path / "a.png"])
+    assert source.startswith("data:image/webp")
+    assert len(source) < (tmp_path / "a.png").stat().st_size
+    large = [noise.transpose(2, 0, 1).astype(np.float32) / 255] * 3
+    assert pictures.side_by_side(large).startswith("data:image/webp")
+    assert pictures.side_by_side([large[0][:1, :28, :28]] * 2).startswith("data:image/png")

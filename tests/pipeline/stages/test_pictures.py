@@ -14,10 +14,10 @@ import torch
 from pipeline.artifacts.curves import write_curves
 from pipeline.artifacts.dataset import Split, as_they_are, write_dataset
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.paths import FIGURES, METRICS, MODEL
+from pipeline.artifacts.paths import FIGURES, METRICS, MODEL, REPORT
 from pipeline.console import SUMMARIES
 from pipeline.params import Params
-from pipeline.stages import classifier, encode, evaluate, visualize
+from pipeline.stages import classifier, encode, evaluate, report, visualize
 from pipeline.tools import results
 from tests.vaegan.figures.examples import curves
 from vaegan.evaluation import probes
@@ -70,6 +70,7 @@ def summaries(workspace, small: Params, model_config, monkeypatch) -> dict[str, 
         "encode": encode.run(small.encode, JOURNAL),
         "evaluate": evaluate.run(replace(small.evaluate, swaps=300), JOURNAL),
         "visualize": visualize.run(small.evaluate, of_figures, JOURNAL),
+        "report": report.run(small.evaluate, JOURNAL),
     }
 
 
@@ -107,3 +108,10 @@ def test_pictures_with_a_known_factor_go_through_every_stage(summaries, capsys):
     )
     coloured = np.ptp(figures["swaps"][..., :3], axis=2).max()
     assert coloured > 0.1  # not grey
+
+    page = REPORT.read_text()
+    assert page.count("<h2>Known style factors</h2>") == 1
+    assert "light_lux read from z" in page
+    assert "2, of 60 images: red, blue" in page
+    assert "not applied" in page
+    assert 1 < summaries["report"]["bytes"] / 2**20 < 5

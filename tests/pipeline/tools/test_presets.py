@@ -50,7 +50,7 @@ def test_a_preset_is_printed_as_arguments_of_dvc(capsys):
 
 def test_an_unknown_preset_gives_the_list_of_presets(capsys):
     assert presets.main(["nonsense"]) == 1
-    assert "preset: got nonsense, expected one of cycle" in capsys.readouterr().err
+    assert "preset: got nonsense, expected one of chars74k, cycle" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

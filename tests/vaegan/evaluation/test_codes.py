@@ -5,7 +5,13 @@ import pytest
 
 from vaegan.evaluation import codes as of_codes
 from vaegan.evaluation import probes
-from vaegan.evaluation.codes import control_metrics, failed_controls, probe_metrics, rate_metrics
+from vaegan.evaluation.codes import (
+    control_metrics,
+    excess,
+    failed_controls,
+    probe_metrics,
+    rate_metrics,
+)
 
 QUICK = probes.QUICK
 ROUNDS = probes.ROUNDS
@@ -61,11 +67,21 @@ def test_a_class_below_the_noise_is_hidden_in_samples_but_read_from_means():
     assert metrics["specified/retrieval_map"] == pytest.approx(1.0)
     assert metrics["leakage/mean"] > 0.99
     assert metrics["leakage/mean_bits"] > 1.8  # of 2
+    assert metrics["leakage/excess"] > 0.98
     assert metrics["leakage/sampled"] < NEAR_CHANCE
     assert metrics["leakage/chance"] == pytest.approx(0.25, abs=4 * 0.014)
     assert right["leakage/sampled"].mean() == metrics["leakage/sampled"]
     # One variance for all tells nothing: what is read beside the mean is the mean.
     assert metrics["leakage/posterior"] == metrics["leakage/mean"]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "chance", "share"),
+    [(0.5, 0.5, 0.0), (0.75, 0.5, 0.5), (0.1, 0.5, 0.0), (1.0, 0.9, 1.0), (0.35, 0.1, 0.25 / 0.9),
+     (1.0, 1.0, 0.0)],
+)  # fmt: skip
+def test_the_excess_is_the_share_of_what_chance_leaves(accuracy, chance, share):
+    assert excess(accuracy, chance) == pytest.approx(share)
 
 
 def test_a_class_in_the_variance_is_found_in_the_posterior():

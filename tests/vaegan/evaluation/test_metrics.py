@@ -15,17 +15,27 @@ from vaegan.evaluation.metrics import (
     HEADLINES,
     METRICS,
     OVERVIEW_KEYS,
+    SHORT,
     Metric,
     Shown,
     described_keys,
     expected_keys,
     find_metric,
     headlines_first,
+    shortened,
 )
 
 ROOT = Path(__file__).parents[3]
-# Computes by three metrics' values (the verdict and the gates); the parameters' Literal is tested.
-READS_VALUES = {"pipeline/report/content.py", "pipeline/stages/evaluate.py", "pipeline/params.py"}
+# Compute by some metrics' values, or plot a choice of them; the parameters' Literal is tested.
+READS_VALUES = {
+    "pipeline/params.py",
+    "pipeline/report/content.py",
+    "pipeline/report/tables.py",
+    "pipeline/stages/evaluate.py",
+    "pipeline/stages/visualize.py",
+    "vaegan/figures/leakage.py",
+    "vaegan/figures/tables.py",
+}
 
 
 def test_keys_are_unique_and_rows_of_one_group_follow_each_other():
@@ -134,3 +144,10 @@ def test_only_what_applies_to_the_images_is_expected():
     assert all("style" in key for key in without)
     assert "swap/style_source_rate" in of_pictures
     assert not any(key.startswith(("factor/", "unseen/")) for key in of_strokes)
+
+
+def test_the_four_headline_numbers_have_short_names_and_three_digits():
+    assert set(SHORT) < set(OVERVIEW_KEYS)
+    assert sum(len(name) + 3 for name in SHORT.values()) <= 36  # of a table of 80 columns
+    metrics = {"leakage/mean": 0.17716, "reconstruction/mse": 0.014652, "control/label": 1.0}
+    assert shortened(metrics) == {"leakage": 0.177, "MSE": 0.0147}

@@ -1,3 +1,5 @@
+"""Outputs of all stages, small: results as evaluate writes them, and a folder that has all."""
+
 import json
 
 import pytest
@@ -27,13 +29,17 @@ def results(model: str) -> dict[str, object]:
         "leakage/mean_perceptron": 0.625,
         "leakage/mean_bits": 0.216,
         "control/permuted": 0.2501,
+        "leakage/excess": 0.4,
         "interval/swap/identity_accuracy_low": 0.9855,
         "interval/swap/identity_accuracy_high": 0.99,
         "gate/identity": "passed",
         "gate/leakage": "missed",
+        "champion_by": "leakage/mean",
         "gates": "class gone from z: <0.2244>",
         "dataset": "bars",
         "split": "test",
+        "protocol": "1",
+        "left_out": "nothing",
         "model/digest": model,
     }
 
