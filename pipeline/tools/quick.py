@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.__main__ import STAGES
+from pipeline.ambient import QUICK
 from pipeline.params import PARAMS_FILE, ParamsError, load_params
 from pipeline.tools import presets
 
@@ -53,7 +54,7 @@ def run(folder: Path, command: str) -> None:
     subprocess.run(
         [sys.executable, "-m", "pipeline", command],
         cwd=folder,
-        env=ours | {"PYTHONPATH": str(Path.cwd())},
+        env=ours | {"PYTHONPATH": str(Path.cwd()), QUICK: "1"},
         check=True,
     )
 
