@@ -531,6 +531,8 @@ class _Refusal(MlflowException):
     the message that it was made with.
     """
 
+    sentence: str
+
     @property
     def message(self) -> str:
         return self.sentence
