@@ -23,7 +23,7 @@ setup-dev: $(BIN)/.dev  ## add the development tools
 
 setup-team: $(BIN)/.team  ## add what a team's servers need: PostgreSQL for MLflow, S3 for MLflow and DVC
 
-quick: setup  ## try everything in two minutes: digits, few steps, results in the folder quick
+quick: setup  ## try everything in minutes: digits, few steps; all results in the folder quick
 	@python -m pipeline quick
 
 repro: setup  ## run the pipeline: every stage whose inputs changed

@@ -1,4 +1,4 @@
-"""Try everything in two minutes: scikit-learn's digits, few steps, a quick evaluation.
+"""Try everything in minutes: scikit-learn's digits, few steps, a quick evaluation.
 
 Runs every stage, the report and the explorer with the preset ``quick``, in the folder ``quick``. It
 has its own data, models and tracking store, so nothing of yours changes; delete it when you like.
