@@ -34,9 +34,11 @@ FIGURE_WORDS = {
     "swaps": "Swaps: each column keeps an identity, each row a style. The class should be that of "
     "the image at the top, the style that of the image at the left.",
     "reconstructions": "Test images and what their own codes give.",
-    "style_variation": "One identity, its style moved along each dimension.",
+    "slider": "One direction of the style slides while the identities stay.",
+    "style_variation": "Identities are held while the style moves, one direction per row.",
     "tsne": "t-SNE of both codes. The specified code should form islands of one class each; in the "
     "unspecified code the classes should mix.",
+    "leakage": "How much of the class is read from each code, from chance to 100 %.",
     "swap_confusion": "What the classifier reads in swaps, by the class that was asked for.",
     "reconstruction_loss": "Training: reconstruction. It should fall and level off.",
     "adversarial_loss": "Training: the adversaries. Both should stay away from zero.",
