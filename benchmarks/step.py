@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -140,8 +141,9 @@ def pictures() -> Dataset:
 def run(precision: str = "auto") -> list[Result]:
     """Measures with the default's configuration, on its images and on larger ones in colour."""
     params, dataset, _ = configured()
-    config = replace(params.train, device="cpu", precision=precision)
-    schedule = {"steps": STEPS * (ROUNDS + WARM_UP), "report_every": STEPS}
+    changes: dict[str, Any] = {"device": "cpu", "precision": precision}
+    config = replace(params.train, **changes)
+    schedule: dict[str, Any] = {"steps": STEPS * (ROUNDS + WARM_UP), "report_every": STEPS}
     small = Paced(params.model, replace(config, **schedule), dataset.train)
     results = measure(small, dataset, "28 x 28, gray")
     wide = replace(params.model, base_channels=WIDE)

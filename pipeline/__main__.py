@@ -1,10 +1,11 @@
-"""The one door: ``python -m pipeline COMMAND ...``; without a command it lists them all."""
+"""The one door: ``python -m pipeline COMMAND ...``; without a command it shows the menu."""
 
 import importlib
 import sys
 from importlib.util import find_spec
 
 from pipeline.ambient import clean
+from pipeline.output import readers_may_leave
 
 STAGES = {
     "prepare": "write the data set as arrays",
@@ -16,6 +17,7 @@ STAGES = {
     "report": "write the report on the model: one HTML file that opens anywhere",
 }
 TOOLS = {
+    "quick": "try everything in two minutes, in the folder quick: digits, few steps",
     "inspect": "check a folder of own images and propose parameters; nothing is written",
     "check": "check params.yaml; --schema prints every key and its bounds",
     "track": "send everything on disk that the tracking store lacks",
@@ -31,7 +33,17 @@ TOOLS = {
     "sample": "generate what an image shows in sampled styles",
     "encode FOLDER": "write the codes of all images in a folder as a table",
 }
+STAGE_HEADING = "stages, each followed by the sync to MLflow; dvc repro runs those that are due"
+MENU = {
+    "first run: dvc repro, or make repro in a fresh clone": ("inspect", "check"),
+    STAGE_HEADING: tuple(STAGES),
+    "look": ("results", "report", "explore"),
+    "compare": ("compare", "preset", "champion"),
+    "use": ("swap", "reconstruct", "sample", "encode FOLDER"),
+    "share": ("track", "reproduce"),
+}
 MODULES = {
+    "quick": "pipeline.tools.quick",
     "inspect": "pipeline.tools.inspect",
     "check": "pipeline.params",
     "track": "pipeline.tools.track",
@@ -51,11 +63,13 @@ NEEDED = ("torch", "mlflow", "pydantic", "ruamel")
 
 
 def usage() -> str:
-    """All commands, a line each."""
-    lines = ["usage: python -m pipeline COMMAND ...", "", "stages, each followed by the sync:"]
-    lines += [f"  {name:14} {words}" for name, words in STAGES.items()]
-    lines += ["", "tools:"] + [f"  {name:14} {words}" for name, words in TOOLS.items()]
-    return "\n".join(lines)
+    """The menu: all commands, a line each, in the order in which a person needs them."""
+    words = STAGES | TOOLS
+    lines = ["usage: python -m pipeline COMMAND ..."]
+    for heading, names in MENU.items():
+        lines += ["", heading, *(f"  {name:13} {words[name]}" for name in names if name in words)]
+    more = "make help lists what runs several of these; COMMAND --help says more"
+    return "\n".join([*lines, "", more])
 
 
 def lacking_packages() -> list[str]:
@@ -98,4 +112,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with readers_may_leave():
+        sys.exit(main())

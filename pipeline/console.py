@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.artifacts.paths import REPORT
 from pipeline.journal import Event
+from pipeline.progress import follow_progress
 
 
 class Printer(logging.Handler):
@@ -13,7 +14,18 @@ class Printer(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints a message."""
-        print(self.format(record), flush=True)
+        write(self.format(record))
+
+
+def write(line: str) -> None:
+    """Prints a line above a progress bar, if there is one."""
+    if not sys.stderr.isatty():
+        print(line, flush=True)
+        return
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
 
 
 class Console:
@@ -30,12 +42,13 @@ class Console:
         library = logging.getLogger("vaegan")  # which logs what takes long, such as each probe
         library.setLevel(logging.INFO)
         library.handlers = [Printer()]
+        follow_progress()
 
     def event(self, event: Event) -> None:
         """Prints a line for a report or a resumed training."""
         if event["event"] == "resumed":
             print(f"resuming from the checkpoint at step {event['step']}", flush=True)
-        elif event["event"] == "report":
+        elif event["event"] == "report" and event["metrics"]:
             line = _line(event["step"], self.steps, event["metrics"])
             if not sys.stderr.isatty():
                 print(line, flush=True)
@@ -44,7 +57,7 @@ class Console:
 
             self.bar = self.bar or tqdm(total=self.steps, unit="step")
             self.bar.update(event["step"] - self.bar.n)
-            self.bar.write(line, file=sys.stdout)
+            write(line)
             if event["step"] == self.steps:
                 self.bar.close()
 
@@ -105,7 +118,7 @@ def _evaluated(summary: dict[str, Any]) -> list[str]:
 
 
 def _visualized(summary: dict[str, Any]) -> list[str]:
-    return [f"plotted reports/figures/{name}.png" for name in summary["figures"]]
+    return [f"plotted reports/figures/{name}" for name in summary["figures"]]
 
 
 def _reported(summary: dict[str, Any]) -> list[str]:

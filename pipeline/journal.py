@@ -77,7 +77,7 @@ class Journal:
 
     Attributes:
         folder: The journal's own folder; None until :meth:`begin`.
-        last_step: Step of the last report; 0 if there is none.
+        last_step: Step of the last report; -1 if there is none.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Journal:
         self.on_begin, self.on_event = on_begin, on_event
         self.root = root or repository() / FOLDER
         self.folder: Path | None = None
-        self.last_step = 0
+        self.last_step = -1
 
     def begin(self, dataset: Dataset, about: dict[str, Any], key: str | None = None) -> None:
         """Opens the journal, or the unfinished one of a stopped process with the same key.
@@ -117,7 +117,7 @@ class Journal:
                     write_array(part / CLASS_LABELS, dataset.train.labels[rows])
             else:
                 reports = (e for e in read_events(self.folder) if e["event"] == "report")
-                self.last_step = max((event["step"] for event in reports), default=0)
+                self.last_step = max((event["step"] for event in reports), default=-1)
             patch = None
             if self.context.patch:
                 patch = f"patch-{len(read_events(self.folder))}/{PATCH}"
@@ -142,7 +142,7 @@ class Journal:
 
         Args:
             step: Steps done.
-            metrics: By name.
+            metrics: By name; none before the first step.
             image: Sample images, uint8 (H, W, C).
         """
         folder = self._opened()

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import sys
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
@@ -92,6 +92,10 @@ def checked(content: Any, path: Path) -> Params:
     Raises:
         ParamsError: as :func:`load_params`.
     """
+    if not isinstance(content, dict):
+        holds = f"holds {_short(content)}" if content is not None else "is empty"
+        sections = ", ".join(field.name for field in fields(Params))
+        raise ParamsError(f"{path} {holds}; expected the sections {sections}")
     try:
         # pydantic's strict mode builds a dataclass from JSON, but not from a dictionary. Values
         # that JSON lacks, such as a date, become strings; no key takes arbitrary ones.

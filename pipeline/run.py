@@ -57,7 +57,9 @@ STAGES = {
     "evaluate": Stage(("evaluate",), kept=(METRICS, SWAPS), recorded=(CLASSIFIER,)),
     # DVC skips evaluate if a reproduction's codes and metrics are those in git: then this stage is
     # the first that the store hears of the results from.
-    "visualize": Stage(("visualize",), kept=(METRICS, SWAPS, FIGURES), recorded=(METRICS, SWAPS)),
+    "visualize": Stage(
+        ("evaluate", "visualize"), kept=(METRICS, SWAPS, FIGURES), recorded=(METRICS, SWAPS)
+    ),
     "report": Stage(("evaluate",), kept=(REPORT,)),
 }
 
@@ -157,6 +159,11 @@ def _execute_tracked(name: str, module: ModuleType, params: Params, console: Con
             raise
         journal.end("FINISHED")
         follower.stop(finished=True)
+    if name == list(STAGES)[-1]:
+        from pipeline.tracking.committed import advice
+
+        for line in advice():
+            print(line, flush=True)
 
 
 @contextmanager

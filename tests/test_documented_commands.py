@@ -1,5 +1,6 @@
 """Every command and every snippet in the documents runs, or is listed here with the reason."""
 
+import json
 import os
 import re
 import signal
@@ -29,7 +30,9 @@ NOT_RUN = {
     "make repro": "minutes; its stages: tests/pipeline/test_pipeline.py",
     "make test": "runs this test",
     "ls reports/figures": "the figures: tests/pipeline/test_pipeline.py",
-    "mlflow models predict --env-manager local -m models:/vaegan/latest -i images.json -t json": (
+    "make quick": "minutes; its folder: tests/pipeline/tools/test_quick.py",
+    "mlflow models predict --env-manager local -m models:/vaegan/latest -i images.json -t json "
+    "-o answer.json": (
         "run by tests/pipeline/tracking/test_registry.py; the same request is sent to a server"
     ),
     "make report": "DVC runs the stages: tests/pipeline/test_pipeline.py",
@@ -111,6 +114,8 @@ def clone(tmp_path_factory) -> Clone:
     clone = small_clone(tmp_path_factory.mktemp("documented") / "repository")
     clone.run("python", "-c", RUN_STAGES)
     Image.fromarray(np.eye(40, dtype=np.uint8) * 255).save(clone.folder / "mine.png")
+    answer = {"predictions": np.eye(28)[None, None].repeat(2, axis=0).tolist()}  # of a server
+    (clone.folder / "answer.json").write_text(json.dumps(answer))
     for document, file in SESSIONS.items():
         (clone.folder / file).write_text("\n".join(blocks(document, "python")))
     clone.run("python", "-c", RUN_SNIPPETS, *SESSIONS.values())
@@ -220,6 +225,7 @@ def test_the_parameters_for_larger_pictures_are_valid(tmp_path):
 def test_the_snippets_run_and_write_the_files_that_the_text_names(clone):
     assert Image.open(clone.folder / "swap.png").size == (4 * 28 * 8, 28 * 8)
     assert (clone.folder / "images.json").stat().st_size > 1000
+    assert Image.open(clone.folder / "answer.png").size == (2 * 28, 28)
 
 
 @pytest.mark.parametrize("command", RUN)

@@ -10,6 +10,7 @@ CODES = Path("codes")
 CURVES = Path("reports/curves.csv")
 CLASSIFIER = Path("classifier")
 METRICS = Path("reports/metrics.json")
+HEADLINE = Path("reports/headline.json")  # the few numbers of it that DVC's tables show
 SWAPS = Path("reports/swaps.csv")
 FIGURES = Path("reports/figures")
 REPORT = Path("reports/report.html")
@@ -20,7 +21,7 @@ OUTPUTS: dict[str, tuple[Path, ...]] = {
     "train": (MODEL, CURVES),
     "encode": (CODES,),
     "classifier": (CLASSIFIER,),
-    "evaluate": (METRICS, SWAPS),
+    "evaluate": (METRICS, HEADLINE, SWAPS),
     "visualize": (FIGURES,),
     "report": (REPORT,),
 }

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -145,19 +146,19 @@ def _check_chunk(images: Iterable[Image.Image | str], how: Decoding, start: int)
     final = how.conversion
     gray = replace(final, channels="gray")
     seen: list[Seen] = []
-    kept: dict[int, np.ndarray] = {}
+    # In gray until an image has colour.
+    whole = np.zeros((CHUNK if how.spool else 0, 1, *final.image_size), np.uint8)
     for image in images:
         found, flat, pixels = _check(image, final.shade)
         if flat is not None and how.spool and (how.any_size or found.size == final.image_size):
             wanted = gray if how.open_channels and found.gray else final
-            kept[len(seen)] = wanted.convert_flat(flat, pixels)
+            converted = wanted.convert_flat(flat, pixels)
+            if len(converted) > whole.shape[1]:
+                whole = whole.repeat(len(converted), axis=1)
+            whole[len(seen)] = converted
         seen.append(found)
     if how.spool:
-        channels = max((len(pixels) for pixels in kept.values()), default=1)
-        whole = np.zeros((len(seen), channels, *final.image_size), np.uint8)
-        for row, pixels in kept.items():
-            whole[row] = pixels  # gray ones are repeated in a chunk with colour
-        whole.tofile(spool_file(how.spool, start // CHUNK))
+        whole[: len(seen)].tofile(spool_file(how.spool, start // CHUNK))
     return seen
 
 
@@ -171,10 +172,19 @@ def _check(
         flat = flatten(image, shade)
     except ValueError as error:
         return Seen(str(error)), None, None
-    pixels = np.asarray(flat)
+    # Faster than np.asarray.
+    shape = (flat.height, flat.width, 3)[: 2 if flat.mode == "L" else 3]
+    pixels = np.frombuffer(flat.tobytes(), np.uint8).reshape(shape)
     gray = is_gray(pixels)
     if gray and flat.mode == "RGB":
         flat, pixels = flat.getchannel(0), np.ascontiguousarray(pixels[..., 0])
-    digest = hashlib.blake2b(pixels.data, digest_size=16, key=f"{pixels.shape}".encode())
+    digest = _digest_of(pixels.shape).copy()
+    digest.update(pixels.data)
     seen = Seen("", pixels.shape[:2], image.mode, image.format or "", gray, digest.digest())
     return seen, flat, pixels
+
+
+@lru_cache(64)
+def _digest_of(shape: tuple[int, ...]) -> "hashlib._Hash":
+    """The digest of the pixels of images of a shape, before the first pixel."""
+    return hashlib.blake2b(digest_size=16, key=f"{shape}".encode())

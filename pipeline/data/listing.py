@@ -96,8 +96,10 @@ def list_pictures(tree: Tree, listing: Listing) -> list[str]:
         except (ValueError, *ARCHIVE_FAULTS):  # closed or damaged: it is no picture
             return b""
 
-    found = set(pictures(tree.files, head))
-    listing.others.update(extension(name) for name in tree.files if name not in found)
+    found = list(pictures(tree.files, head))
+    if len(found) < len(tree.files):
+        among = set(found)
+        listing.others.update(extension(name) for name in tree.files if name not in among)
     return sorted(found, key=natural_key)
 
 

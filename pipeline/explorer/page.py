@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.artifacts.dataset import Dataset
+from pipeline.data.conversion import BOXES
 from pipeline.explorer import numbers, program
 from pipeline.explorer.atlas import ACROSS, Atlas, draw_atlas
 from pipeline.explorer.directions import main_directions
@@ -21,8 +22,6 @@ SCRIPTS = (
     "arrays.js", "layers.js", "flow.js", "model.js", "picture.js",
     "dom.js", "pad.js", "draw.js", "style.js", "chart.js", "map.js", "start.js",
 )  # fmt: skip
-# MNIST's digits were scaled into 20 x 20 pixels and centred by mass (LeCun et al., 1998).
-BOXES = {"mnist": 20}
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,8 @@ class Subject:
         identities: float32 (K, S), the mean specified code of each class; NaN for an unknown one.
         conversion: How a picture becomes an image of the model.
         kind: "strokes", light on dark, or "pictures".
+        percentiles: float32 (101,), of the errors of reconstructed test images; None if the version
+            does not know them, so those of the map's images are taken.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Subject:
     identities: np.ndarray
     conversion: dict[str, Any]
     kind: str
+    percentiles: np.ndarray | None = None
 
 
 def build_page(model: DisentanglingVAE, subject: Subject, dataset: Dataset | None) -> str:
@@ -72,6 +74,8 @@ def build_page(model: DisentanglingVAE, subject: Subject, dataset: Dataset | Non
     }
     if atlas is not None:
         arrays |= _atlas_arrays(atlas)
+    if subject.percentiles is not None:
+        arrays["page.errors"] = subject.percentiles
     block, places = numbers.pack(arrays)
     data = {
         "program": program.describe(model),
@@ -112,7 +116,7 @@ def _atlas_arrays(atlas: Atlas) -> dict[str, np.ndarray]:
     arrays = {
         "map.specified": atlas.specified,
         "map.unspecified": atlas.unspecified,
-        "map.errors": atlas.errors,
+        "page.errors": atlas.errors,
     }
     places = {f"map.places.{code}": places for code, places in atlas.places.items()}
     return arrays | {name: array for name, array in places.items() if array is not None}

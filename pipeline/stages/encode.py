@@ -13,6 +13,7 @@ from pipeline.stages.config import EncodeConfig
 from vaegan.data import LabelledImages, as_tensor, to_unit_range
 from vaegan.devices import configure_torch, resolve_device, to_channels_last
 from vaegan.model.vae import DisentanglingVAE, weights_digest
+from vaegan.progress import followed
 
 if TYPE_CHECKING:  # no stage computes with the code of these
     from pipeline.journal import Journal
@@ -38,7 +39,8 @@ def encode_split(
     Raises:
         FloatingPointError: a code is not finite.
     """
-    for start in range(0, len(data), batch_size):
+    starts = range(0, len(data), batch_size)
+    for start in followed(starts, f"encoding {len(data)} images", len(starts)):
         rows = slice(start, start + batch_size)
         with torch.inference_mode():
             images = to_unit_range(as_tensor(data.images[rows], device))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from pipeline.artifacts.classifiers import factor_classifier, factor_splits, rea
 from pipeline.artifacts.codes import read_codes
 from pipeline.artifacts.dataset import UNSEEN, Dataset, read_dataset
 from pipeline.artifacts.files import write_json
-from pipeline.artifacts.paths import CLASSIFIER, METRICS, MODEL
+from pipeline.artifacts.paths import CLASSIFIER, HEADLINE, METRICS, MODEL
 from pipeline.artifacts.reports import write_swaps
 from vaegan.data import every_second, stratified_subset
 from vaegan.devices import configure_torch, resolve_device
@@ -25,9 +25,11 @@ from vaegan.evaluation.description import Instruments
 from vaegan.evaluation.factors import Factor, describe_factors, factor_probe_metrics
 from vaegan.evaluation.images import image_metrics
 from vaegan.evaluation.intervals import bootstrap_interval
-from vaegan.evaluation.metrics import Arrays, Metrics, expected_keys, headlines_first
+from vaegan.evaluation.metrics import Arrays, Metrics, expected_keys, headlines_first, shortened
+from vaegan.evaluation.probes import PANEL, PLAIN, QUICK
 from vaegan.evaluation.unseen import describe_unseen, unseen_metrics
 from vaegan.evaluation.verdict import (
+    NOT_APPLIED,
     UNTRUSTED,
     describe_gates,
     gate_statements,
@@ -36,11 +38,14 @@ from vaegan.evaluation.verdict import (
     verdict,
 )
 from vaegan.model.vae import DisentanglingVAE, weights_digest
+from vaegan.progress import followed
 from vaegan.rng import numpy_rng
 
 if TYPE_CHECKING:  # no stage computes with the code of these
     from pipeline.journal import Journal
 
+WEIGHTS, FACTOR_WEIGHT = (30.0, 100.0, 12.0), 10.0  # of the parts' time, for the progress
+NO_GATES = "not applied: a quick evaluation (evaluate.effort)"  # of gates, in results
 PROTOCOL = 5  # to be raised whenever the same model would be given other numbers
 
 
@@ -60,16 +65,22 @@ def measure_all(
         sentence per metric that was not measured, or without some probe.
     """
     seed, class_count = params.seed, instruments.classifier.class_count
-    from_images, right, matrices = image_metrics(
-        model, instruments, images, test, params.swaps, seed, factors
-    )
-    from_codes, right_codes, left_out = probe_metrics(
-        train, test, class_count, seed, params.probe_images
-    )
-    controls, left_out_of_controls = control_metrics(train, test, class_count, seed)
-    of_factors, right_factors, left_out_of_factors = factor_probe_metrics(
-        train, test, factors, seed
-    )
+    panel, small_panel = (PLAIN, PLAIN) if params.quick else (PANEL, QUICK)
+    parts: dict[str, Callable[[], Any]] = {
+        "images": lambda: image_metrics(
+            model, instruments, images, test, params.swaps, seed, factors
+        ),
+        "codes": lambda: probe_metrics(train, test, class_count, seed, params.probe_images, panel),
+        "controls": lambda: control_metrics(train, test, class_count, seed, small_panel),
+        "factors": lambda: factor_probe_metrics(train, test, factors, seed, small_panel),
+    }
+    weights = [*WEIGHTS, FACTOR_WEIGHT * len(factors)]
+    in_order = followed(parts.items(), "measuring", len(parts), weights)
+    measured = {name: measure() for name, measure in in_order}
+    from_images, right, matrices = measured["images"]
+    from_codes, right_codes, left_out = measured["codes"]
+    controls, left_out_of_controls = measured["controls"]
+    of_factors, right_factors, left_out_of_factors = measured["factors"]
     metrics = from_codes | controls | from_images | rate_metrics(test) | of_factors
     rng = numpy_rng(seed, "bootstrap")
     for name, values in (right | right_codes | right_factors).items():
@@ -78,6 +89,8 @@ def measure_all(
     finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
     expected = dict.fromkeys([*expected_keys(instruments.strokes), *metrics])
     left_out += left_out_of_controls + left_out_of_factors
+    if params.quick:
+        left_out.insert(0, f"a quick evaluation, with the probes {', '.join(PLAIN)} only")
     left_out += [f"{name} is not measured" for name in expected if name not in finite]
     if not instruments.strokes:
         left_out.append("slant, thickness and width are not measured: only grey strokes have them")
@@ -104,6 +117,7 @@ def protocol(dataset: Dataset, params: EvaluationConfig, classifiers: dict[str, 
     } | ({"classifiers": others} if others else {})
     how |= {UNSEEN: images[UNSEEN]} if UNSEEN in images else {}
     apart = {"gates", "champion_by", "degenerate_below", "device", "threads"}
+    apart |= set() if params.quick else {"effort"}  # there was no other when others were measured
     how |= {name: value for name, value in asdict(params).items() if name not in apart}
     return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -169,7 +183,7 @@ def measure_unseen(
 
 
 def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
-    """Writes ``reports/metrics.json`` and ``reports/swaps.csv``.
+    """Writes ``reports/metrics.json``, ``reports/headline.json`` and ``reports/swaps.csv``.
 
     Returns:
         SHA-256 of the model's weights (``model``), the split (``split``), how many of its images
@@ -181,7 +195,7 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
         ArtifactError: an input is missing or damaged, or belongs to another model.
         ValueError: the split does not exist, or the classifier expects other images.
     """
-    dataset = read_dataset()
+    params, dataset = params.limited(), read_dataset()
     configure_torch(params.threads)
     device = resolve_device(params.device)
     model = DisentanglingVAE.load(MODEL, device)
@@ -210,25 +224,32 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
         digests |= more
         metrics |= measure_unseen(model, knowing, dataset, read_codes(UNSEEN, digest), params)
     word, sentence = verdict(metrics, params.degenerate_below)
-    if word != UNTRUSTED:
+    statements = gate_statements(metrics, word, params.gates, strokes)
+    gates = gates_passed(metrics, word, required_bounds(params.gates, strokes))
+    if params.quick:
+        statements, gates = dict.fromkeys(statements, NOT_APPLIED), NO_GATES
+        sentence = f"{sentence}. Quick evaluation: gates are not applied"
+    elif word != UNTRUSTED:
         sentence = f"{sentence}. {describe_gates(metrics, params.gates, strokes)}"
     results = (
         {"verdict": word}
+        | ({"effort": params.effort} if params.quick else {})
         | headlines_first(metrics)
-        | gate_statements(metrics, word, params.gates, strokes)
+        | statements
         | {
             "dataset": dataset.name,
             "split": params.split,
             "model/digest": digest,
             "classifier/digest": digests[str(CLASSIFIER)],
             "protocol": protocol(dataset, params, digests),
-            "gates": gates_passed(metrics, word, required_bounds(params.gates, strokes)),
+            "gates": gates,
             "champion_by": params.champion_by,
             "left_out": "; ".join(left_out) or "nothing",
         }
     )
     write_swaps(matrices, dataset.description["class_names"])
     write_json(METRICS, results)
+    write_json(HEADLINE, {"verdict": word} | shortened(metrics))
     return {
         "model": digest,
         "split": params.split,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.artifacts.dataset import Dataset, as_they_are, read_dataset, write_dataset
+from pipeline.artifacts.files import read_json
 from pipeline.artifacts.paths import PREPARED, repository
 from pipeline.data.config import FOLDER, PrepareConfig
 from pipeline.data.opening import class_order, describe, open_splits, told
@@ -180,10 +181,17 @@ def run(params: PrepareConfig) -> dict[str, Any]:
         Name of the data set (``dataset``), (C, H, W) of an image (``shape``), the number of images
         by split (``images``), and lines about own images (``notes``).
     """
+    notes: list[str] = []
     if params.dataset == FOLDER:
-        notes, dataset = prepare_own(params), read_dataset()
+        notes = prepare_own(params)
     else:
-        notes, dataset = [], prepare(params, repository() / RAW)
-    images = {split: len(data) for split, data in dataset.splits.items()}
-    shape = dataset.train.image_shape
-    return {"dataset": dataset.name, "shape": shape, "images": images, "notes": notes}
+        prepare(params, repository() / RAW)
+    # Not the arrays, which were just written and would be read and hashed again.
+    description = read_json(PREPARED / "dataset.json")
+    splits = description["splits"]
+    return {
+        "dataset": description["name"],
+        "shape": tuple(splits["train"]["arrays"]["images"]["shape"][1:]),
+        "images": {split: about["images"] for split, about in splits.items()},
+        "notes": notes,
+    }

@@ -146,6 +146,8 @@ def run_training(
         journal.resumed(trainer.step)
         for row in rows:
             _report(journal, row)
+    else:  # the slider of MLflow's sample grids starts at step 0
+        journal.report(0, {}, sample_grid(trainer.model, samples))
     for report in trainer.run():
         rows.append({"step": report.step} | report.metrics)
         # The checkpoint comes first: resuming reports what it holds and the journal lacks.

@@ -6,23 +6,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
+from pipeline.artifacts.classifiers import read_classifier
 from pipeline.artifacts.codes import read_codes
 from pipeline.artifacts.curves import read_curves
 from pipeline.artifacts.dataset import Dataset, read_dataset
-from pipeline.artifacts.figures import write_figure
+from pipeline.artifacts.figures import released_values, write_animation, write_figure
 from pipeline.artifacts.files import atomic_folder, read_json
-from pipeline.artifacts.paths import FIGURES, METRICS, MODEL
+from pipeline.artifacts.paths import CLASSIFIER, FIGURES, METRICS, MODEL
 from pipeline.artifacts.reports import read_swaps
-from vaegan.data import first_per_class, stratified_subset, to_unit_range
+from pipeline.stages.figure_inputs import COLUMNS, FigureInputs, swap_sources
+from vaegan.data import stratified_subset
 from vaegan.devices import configure_torch
-from vaegan.evaluation.metrics import FIGURE_METRICS, described_keys
-from vaegan.figures.canvas import NAMED_CLASSES
+from vaegan.evaluation.config import EvaluationConfig
+from vaegan.evaluation.swaps import cross_class_pairs
+from vaegan.figures.animation import slider_frames
+from vaegan.figures.choice import choose_typical, spread_classes
 from vaegan.figures.config import FiguresConfig
 from vaegan.figures.curves import adversarial_curves, reconstruction_curves
-from vaegan.figures.images import reconstruction_grid, style_variation, swap_grid
-from vaegan.figures.tables import confusion_matrices, metric_table
+from vaegan.figures.errors import confusion_figure, worst_confusions
+from vaegan.figures.images import reconstruction_grid, swap_grid
+from vaegan.figures.leakage import Reading, leakage_bars
+from vaegan.figures.styles import style_variation
+from vaegan.figures.tables import interval_of, metric_rows, metric_table
 from vaegan.figures.tsne import embedding_figure, tsne
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 from vaegan.rng import numpy_rng
@@ -30,111 +36,68 @@ from vaegan.rng import numpy_rng
 if TYPE_CHECKING:  # no stage computes with the code of these
     from pipeline.journal import Journal
 
-SWEEP_REACH = 3.0  # standard deviations on either side
-SWEPT = 32  # dimensions at most: rows of the sweeps
-BORROWED = 8  # styles borrowed from other images, beside the sweeps
-GRID_COLUMNS = 8
-
-
-class FigureInputs:
-    """Inputs of the figures: the model, the test images and the means of their codes."""
-
-    def __init__(self, model: DisentanglingVAE, dataset: Dataset, params: FiguresConfig) -> None:
-        self.model = model
-        self.name = dataset.name
-        self.data = dataset.test
-        self.class_counts = np.bincount(dataset.train.labels)  # of the training
-        self.class_names = dataset.description["class_names"]
-        self.codes = read_codes("test", weights_digest(MODEL))
-        self.params = params
-
-    def images(self, rows: np.ndarray) -> np.ndarray:
-        """Returns test images at positions, float32 (N, C, H, W) in [0, 1]."""
-        return to_unit_range(torch.from_numpy(self.data.images[rows])).numpy()
-
-    def code(self, name: str, rows: np.ndarray) -> Tensor:
-        """Returns means of the specified or unspecified code at positions, float32 (N, D)."""
-        return torch.from_numpy(self.codes[f"{name}_mean"][rows])
-
-    def decode(self, specified: Tensor, unspecified: Tensor) -> np.ndarray:
-        """Decodes codes to images, float32 (N, C, H, W) in [0, 1]."""
-        with torch.inference_mode():
-            return self.model.decode(specified, unspecified).numpy()
-
-    def choose(self, purpose: str, count: int) -> np.ndarray:
-        """Chooses ``count`` positions of test images at random, the same for equal seeds."""
-        rng = numpy_rng(self.params.seed, purpose)
-        return rng.choice(len(self.data), size=min(count, len(self.data)), replace=False)
+FRAMES = 11  # positions of the animation, on the way there
+ANIMATED = 3  # directions of style in the animation
+VARIED = 4  # images whose style is varied
+PAIRS = 16  # reconstructions in a row
+TRIED = 6 * 10**6  # pixels of swaps, for images of those that are read as another class
+CPU = torch.device("cpu")
 
 
 def plot_reconstructions(inputs: FigureInputs) -> Figure:
-    """Plots originals beside reconstructions."""
+    """Plots originals above their reconstructions, sorted by class."""
     rows = inputs.choose("grid", inputs.params.grid_images)
+    rows = rows[np.argsort(inputs.data.labels[rows], kind="stable")]
     generated = inputs.decode(inputs.code("specified", rows), inputs.code("unspecified", rows))
     title = f"Test images of {inputs.name} and what their own codes give"
-    return reconstruction_grid(inputs.images(rows), generated, GRID_COLUMNS, title)
-
-
-def style_sources(labels: np.ndarray, count: int) -> np.ndarray:
-    """Returns positions of ``count`` images, one class after the other, never the first of a class.
-
-    So the rows of the swap grid take their styles from different classes as long as there are
-    enough, and never from an image whose identity is in a column, unless there is no other.
-    """
-    rounds = [np.flatnonzero(labels == c)[1:] for c in np.unique(labels)]
-    most = max(map(len, rounds))
-    in_turn = [places[turn] for turn in range(most) for places in rounds if turn < len(places)]
-    return np.array(in_turn[:count] or first_per_class(labels)[:count], dtype=np.int64)
+    return reconstruction_grid(inputs.images(rows), generated, PAIRS, title)
 
 
 def plot_swaps(inputs: FigureInputs) -> Figure:
-    """Plots every class's identity in the style of some images."""
-    identities = first_per_class(inputs.data.labels)
-    classes = len(identities)
-    identities = identities[:NAMED_CLASSES]
-    styles = style_sources(inputs.data.labels, inputs.params.swap_styles)
-    s = inputs.code("specified", identities)
-    z = inputs.code("unspecified", styles)
-    generated = inputs.decode(s.repeat(len(z), 1), z.repeat_interleave(len(s), dim=0))
-    generated = generated.reshape(len(z), len(s), *generated.shape[1:])
-    title = f"Identity by column, style by row ({inputs.name}, test images)"
-    if classes > len(identities):
-        title += f"\nThe first {len(identities)} of {classes} classes"
-    return swap_grid(inputs.images(identities), inputs.images(styles), generated, title)
+    """Plots classes' identities in the style of some images."""
+    identities, styles = swap_sources(inputs)
+    s, z = inputs.code("specified", identities), inputs.code("unspecified", styles)
+    generated = inputs.decode_all(s, z)
+    asked = inputs.data.labels[identities]
+    read = inputs.read(generated.reshape(-1, *generated.shape[2:])).reshape(generated.shape[:2])
+    misread = {
+        (int(row), int(column)): inputs.class_names[read[row, column]]
+        for row, column in np.argwhere(read != asked)
+    }
+    title = f"Identity by column, style by row ({inputs.name}, test images)\n"
+    title += f"framed: the classifier reads another class, {len(misread)} of {read.size}"
+    if (classes := len(np.unique(inputs.data.labels))) > COLUMNS:
+        title += f"; {COLUMNS} of {classes} classes"
+    names = [inputs.class_names[c] for c in asked]
+    sources = inputs.images(identities), inputs.images(styles)
+    return swap_grid(*sources, generated, names, misread, title)
 
 
 def plot_style_variation(inputs: FigureInputs) -> Figure:
-    """Plots one image's specified code with swept and with borrowed styles.
+    """Plots images of some classes moved along the directions of style that change them most."""
+    groups = inputs.data.labels[inputs.candidates]
+    order = spread_classes(np.unique(groups), VARIED)
+    rows = inputs.candidates[choose_typical(inputs.looks, groups, order)]
+    moved, positions = inputs.moved(inputs.code("unspecified", rows), inputs.params.sweep_steps)
+    s = inputs.code("specified", rows).repeat_interleave(moved[0, ..., 0].size, dim=0)
+    sweeps = inputs.decode(s, torch.from_numpy(moved.reshape(len(s), -1).astype(np.float32)))
+    _, names = inputs.directions
+    title = f"One style moved at a time, identity held ({inputs.name})\n{len(names)} of the "
+    title += "directions that change an image most, in standard deviations over the data"
+    shape = (*moved.shape[:3], *sweeps.shape[1:])
+    return style_variation(inputs.images(rows), sweeps.reshape(shape), names, positions, title)
 
-    At most 32 dimensions are swept, the first ones: a figure has to end somewhere.
-    """
-    source = inputs.choose("style-source", 1)
-    s, z = inputs.code("specified", source), inputs.code("unspecified", source)
-    means = inputs.codes["unspecified_mean"]
-    positions = np.linspace(-SWEEP_REACH, SWEEP_REACH, inputs.params.sweep_steps)
-    values = means.mean(axis=0)[:, None] + means.std(axis=0)[:, None] * positions  # (Z, T)
-    values = values[:SWEPT]
-    dims, steps = values.shape
-    swept = z.repeat(dims * steps, 1)
-    swept[torch.arange(dims * steps), torch.arange(dims).repeat_interleave(steps)] = (
-        torch.from_numpy(values.ravel().astype(np.float32))
-    )
-    sweeps = inputs.decode(s.expand(len(swept), -1), swept)
-    others = inputs.choose("style-borrowed", BORROWED + 1)
-    others = others[others != source[0]][:BORROWED]
-    borrowed = inputs.decode(s.expand(len(others), -1), inputs.code("unspecified", others))
-    label = inputs.class_names[inputs.data.labels[source[0]]]
-    title = f"Varying style factors with respect to a single image (a {label!r} of {inputs.name})"
-    if means.shape[1] > dims:
-        title += f"\nThe first {dims} of {means.shape[1]} dimensions"
-    return style_variation(
-        inputs.images(source)[0],
-        sweeps.reshape(dims, steps, *sweeps.shape[1:]),
-        positions,
-        inputs.images(others),
-        borrowed,
-        title,
-    )
+
+def plot_slider(inputs: FigureInputs) -> Iterator[np.ndarray]:
+    """Yields the frames of one style moving while classes' identities follow."""
+    identities, _ = swap_sources(inputs)
+    mean = torch.from_numpy(inputs.codes["unspecified_mean"].mean(axis=0, keepdims=True))
+    moved, _ = inputs.moved(mean, FRAMES)
+    moved = moved[0, :ANIMATED]
+    styles = torch.from_numpy(moved.reshape(-1, moved.shape[-1]).astype(np.float32))
+    images = inputs.decode_all(inputs.code("specified", identities), styles)
+    _, names = inputs.directions
+    return slider_frames(images.reshape(*moved.shape[:2], *images.shape[1:]), names[:ANIMATED])
 
 
 def plot_embedding(inputs: FigureInputs) -> Figure:
@@ -150,50 +113,90 @@ def plot_embedding(inputs: FigureInputs) -> Figure:
     return embedding_figure(specified, unspecified, labels[rows], inputs.class_names, title)
 
 
-def plot_metrics(metrics: dict[str, Any]) -> Figure:
-    """Tabulates the metrics that are shown in the figure, with their intervals."""
-    rows = []
-    for key, metric in described_keys(FIGURE_METRICS, metrics):
-        low, high = (metrics.get(f"interval/{key}_{end}") for end in ("low", "high"))
-        interval = None if low is None or high is None else (float(low), float(high))
-        words = metric.words_of(key, metrics)
-        rows.append((metric.group, words, float(metrics[key]), interval))
+def plot_confusions(inputs: FigureInputs) -> Figure:
+    """Plots which classes are confused in swaps, with images of it."""
+    matrices = read_swaps(inputs.class_names)
+    labels = inputs.data.labels
+    count = TRIED // inputs.data.images[0].size
+    pairs = cross_class_pairs(labels, count, numpy_rng(inputs.params.seed, "confusions"))
+    images = inputs.decode(inputs.code("specified", pairs[0]), inputs.code("unspecified", pairs[1]))
+    found = worst_confusions(
+        matrices["mean"], inputs.class_names, images, labels[pairs[0]], inputs.read(images)
+    )
+    words = {
+        "mean": "style of an image",
+        "sampled": "sampled style",
+        "prior": "style from the prior",
+    }
+    rates = [
+        f"{words[kind]} {100 * (1 - np.trace(matrix) / max(1, matrix.sum())):.1f} %"
+        for kind, matrix in matrices.items()
+    ]
+    title = f"Swaps of {inputs.name} that the classifier reads as another class\n{', '.join(rates)}"
+    return confusion_figure(found, title)
+
+
+def plot_metrics(metrics: dict[str, Any], labels: np.ndarray) -> Figure:
+    """Tabulates the metrics that are shown in the figure; ``labels`` of the measured images."""
     title = f"{metrics['dataset']}, {metrics['split']} images: {metrics['verdict']}"
+    title += ", by a quick evaluation" if "effort" in metrics else ""
     gates = {
         key.removeprefix("gate/"): said for key, said in metrics.items() if key.startswith("gate/")
     }
     for said in dict.fromkeys(gates.values()):
         title += f"\ngates {said}: {', '.join(name for name in gates if gates[name] == said)}"
-    return metric_table(rows, title)
+    return metric_table(metric_rows(metrics, labels), title)
 
 
-def plot_all(inputs: FigureInputs) -> Iterator[tuple[str, Figure]]:
+LEAKAGE = {
+    "specified/probe_accuracy": "from s, where it should be",
+    "leakage/mean": "from the means of z",
+    "leakage/posterior": "from mean and variance of z",
+    "leakage/sampled": "from a sample of z",
+    "leakage/unseen": "from z of unseen images",
+}
+
+
+def plot_leakage(metrics: dict[str, Any], gate: float) -> Figure:
+    """Plots how much of the class is read from each code; for MNIST beside a released model."""
+    released = released_values() if metrics["dataset"] == "mnist" else {}
+    readings = []
+    for key, words in LEAKAGE.items():
+        if key in metrics:
+            interval = interval_of(key, metrics)
+            wanted = not key.startswith("leakage")
+            published = None if wanted else released.get(key)
+            readings.append(Reading(words, float(metrics[key]), interval, wanted, published))
+    title = f"How much of the class is read from each code ({metrics['dataset']})"
+    return leakage_bars(readings, float(metrics["leakage/chance"]), gate, title)
+
+
+def plot_all(inputs: FigureInputs, gate: float, dataset: Dataset) -> Iterator[tuple[str, Figure]]:
     """Plots all figures; yields each with its name."""
+    metrics = read_json(METRICS)
     yield "reconstructions", plot_reconstructions(inputs)
     yield "swaps", plot_swaps(inputs)
     yield "style_variation", plot_style_variation(inputs)
     yield "tsne", plot_embedding(inputs)
-    title = f"Predicted classes of swaps of {inputs.name}, in %, by the source of their style"
-    names = {"mean": "style of an image", "sampled": "sampled style", "prior": "prior"}
-    matrices = {names[kind]: matrix for kind, matrix in read_swaps(inputs.class_names).items()}
-    yield "swap_confusion", confusion_matrices(matrices, inputs.class_names, title)
-    yield "metrics", plot_metrics(read_json(METRICS))
-    curves = read_curves()
-    yield (
-        "adversarial_loss",
-        adversarial_curves(curves, inputs.class_counts, f"Training on {inputs.name}"),
-    )
-    yield (
-        "reconstruction_loss",
-        reconstruction_curves(curves, f"Training on {inputs.name}"),
-    )
+    yield "swap_confusion", plot_confusions(inputs)
+    yield "leakage", plot_leakage(metrics, gate)
+    yield "metrics", plot_metrics(metrics, dataset.splits[metrics["split"]].labels)
+    curves, title = read_curves(), f"Training on {inputs.name}"
+    counts = np.bincount(dataset.train.labels)
+    yield "adversarial_loss", adversarial_curves(curves, counts, title)
+    yield "reconstruction_loss", reconstruction_curves(curves, title)
 
 
-def run(params: FiguresConfig, journal: "Journal") -> dict[str, Any]:
+def run(bounds: EvaluationConfig, params: FiguresConfig, journal: "Journal") -> dict[str, Any]:
     """Writes ``reports/figures/``.
 
+    Args:
+        bounds: Section ``evaluate``, of which the gate on leakage is shown.
+        params: Section ``visualize``.
+        journal: Of the stage.
+
     Returns:
-        SHA-256 of the model's weights (``model``) and the names of the figures (``figures``).
+        SHA-256 of the model's weights (``model``) and the names of the files (``figures``).
 
     Raises:
         ArtifactError: an input is missing or damaged, or the codes belong to another model.
@@ -201,17 +204,20 @@ def run(params: FiguresConfig, journal: "Journal") -> dict[str, Any]:
     """
     dataset = read_dataset()
     configure_torch(params.threads)
-    inputs = FigureInputs(DisentanglingVAE.load(MODEL), dataset, params)
-    results, digest = read_json(METRICS), weights_digest(MODEL)
+    model, digest = DisentanglingVAE.load(MODEL), weights_digest(MODEL)
+    codes, results = read_codes("test", digest), read_json(METRICS)
     if results.get("model/digest") != digest:
         raise ValueError(
             f"{METRICS} is of the model {results.get('model/digest')}, expected those of {digest} "
             f"in {MODEL}: run the stage evaluate"
         )
+    test = dataset.test
+    classifier, _ = read_classifier(CLASSIFIER, test.image_shape, test.class_count, CPU)
+    inputs = FigureInputs(model, classifier, codes, dataset, params)
     journal.begin(dataset, {"model": digest})
-    names = []
+    paths = []
     with atomic_folder(FIGURES) as folder:
-        for name, figure in plot_all(inputs):
-            write_figure(name, figure, folder)
-            names.append(name)
-    return {"model": digest, "figures": names}
+        for name, figure in plot_all(inputs, bounds.gates.leakage, dataset):
+            paths.append(write_figure(name, figure, folder))
+        paths.append(write_animation("slider", plot_slider(inputs), folder))
+    return {"model": digest, "figures": [path.name for path in paths]}

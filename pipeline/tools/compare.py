@@ -5,14 +5,16 @@ one row per set of parameters that differ from ``params.yaml``, or one column if
 cell holds the mean over training seeds and the half-width of Student's 95 % interval. Only finished
 runs are in the table, and only with results of their own model and data set; a list below it names
 the others with their state. Rows that were measured by another protocol than the first are marked
-with a dagger: their numbers cannot be compared with its. ``--record FILE`` adds the runs to a CSV
-file; ``--recorded FILE`` prints the table of such a file and needs no store. ``--html FILE`` writes
-a page that opens anywhere: the table, sortable, what differs, loss curves and swaps.
+with a dagger: their numbers cannot be compared with its. On a terminal the table is cut into parts
+that fit. ``--record FILE`` adds the runs, with all metrics, to a CSV file; ``--recorded FILE``
+prints the table of such a file and needs no store. ``--html FILE`` writes a page that opens
+anywhere: the table, sortable, what differs, loss curves and swaps.
 """
 
 import argparse
 import json
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -24,11 +26,19 @@ import pandas as pd
 from scipy.stats import t as student
 
 from pipeline.artifacts.files import atomic_file
+from pipeline.artifacts.paths import METRICS
 from pipeline.data.config import TRAINING_IMAGES
 from pipeline.params import load_params
 from pipeline.sections import flat
 from pipeline.tools import presets
-from vaegan.evaluation.metrics import HEADLINES, OVERVIEW_KEYS, described_keys, expected_keys
+from pipeline.tools.terminal import fitting
+from pipeline.tracking.charts import CURVES
+from vaegan.evaluation.metrics import (
+    HEADLINES,
+    SHORT,
+    described_keys,
+    expected_keys,
+)
 
 SEED, DATASET, OWN = "train.seed", "prepare.dataset", "folder"
 LEVEL = 0.95
@@ -66,6 +76,32 @@ def load_runs() -> pd.DataFrame:
         journals, say = repository() / FOLDER, partial(print, file=sys.stderr)
         sync_all(journals, experiment, store_digest(), say)
         return mlflow.search_runs([experiment], order_by=["attributes.start_time DESC"])
+
+
+def with_all_metrics(runs: pd.DataFrame) -> pd.DataFrame:
+    """Adds metrics that runs have in their artifact ``metrics.json`` only: all but the headlines.
+
+    A run that has lost it is named on standard error.
+    """
+    import mlflow
+
+    from pipeline.tracking.store import raised_by_store, reason
+
+    rows = runs.to_dict("records")
+    for row in rows:
+        if obstacle(row) is not None:
+            continue
+        try:
+            results = mlflow.artifacts.load_dict(f"{row['artifact_uri']}/{METRICS.name}")
+        except Exception as error:
+            if not (raised_by_store(error) or isinstance(error, OSError)):
+                raise
+            name, why = row.get("tags.mlflow.runName"), reason(error)
+            print(f"note: run {name} has only its headline metrics: {why}", file=sys.stderr)
+        else:
+            numbers = {k: v for k, v in results.items() if not isinstance(v, str)}
+            row |= {f"metrics.{name}": value for name, value in numbers.items()}
+    return pd.DataFrame(rows)
 
 
 def summarize_runs(runs: pd.DataFrame, default: dict[str, Any]) -> pd.DataFrame:
@@ -230,13 +266,14 @@ def name_changes(changes: dict[str, Any], preset_changes: dict[str, dict[str, An
 
 
 def _results(run: Mapping[Any, Any]) -> dict[str, float]:
-    """Metrics of ``metrics.json``; their names hold a slash, those of the curves none."""
+    """Metrics of ``metrics.json``; curves of a run of before have no slash in their names."""
     metrics = {
         column.removeprefix("metrics."): value
         for column, value in run.items()
         if column.startswith("metrics.") and "/" in column and pd.notna(value)
     }
-    return {name: value for name, value in metrics.items() if not name.startswith("system/")}
+    others = {*CURVES, "system"}
+    return {name: v for name, v in metrics.items() if name.partition("/")[0] not in others}
 
 
 def titles_of(experiments: pd.DataFrame) -> dict[str, str]:
@@ -351,10 +388,20 @@ def drop_pattern() -> str:
     kept = [
         "Experiment",
         "State",
-        *map(re.escape, OVERVIEW_KEYS),
+        "verdict",
+        *map(re.escape, SHORT.values()),
         *(rf"{name}\..*" for name in sections),
     ]
     return f"^(?!({'|'.join(kept)})$).*"
+
+
+def _whose(path: Path | None) -> str:
+    """Says whose numbers a table has."""
+    if path is None:
+        from pipeline.tracking.store import DATABASE, address, is_default, shown
+
+        return f"your own runs, in {DATABASE if is_default() else shown(address())}"
+    return f"recorded runs, in {path}: not made here"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -378,6 +425,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             default, runs = flat(load_params()), load_runs()
             others = list_others(runs, default)
+            runs = with_all_metrics(runs) if options.record else runs
             experiments = summarize_runs(runs, default)
         if options.record:
             record(experiments, options.record)
@@ -386,7 +434,15 @@ def main(argv: list[str] | None = None) -> int:
 
             write_page(options.html, experiments, flat(load_params()), runs, others)
             print(f"wrote {options.html.resolve()}\n")
-        print(table_of_few(experiments))
+        print(f"{_whose(options.recorded)}\nmean ± 95 % interval over training seeds\n")
+        if sys.stdout.isatty():
+            print(fitting(table(experiments), shutil.get_terminal_size().columns))
+        else:
+            print(table_of_few(experiments))
+        if experiments["protocol"].nunique() > 1:
+            print(f"\n{OTHER.strip()} measured by another protocol than the first row")
+        if not options.recorded and RECORDED.exists():
+            print(f"\nrecorded runs: python -m pipeline compare --recorded {RECORDED}")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 1

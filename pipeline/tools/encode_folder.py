@@ -7,6 +7,7 @@ unspecified_std_0, ...
 
 import argparse
 from collections.abc import Iterator
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from pipeline.tools.own_images import (
     attempt,
     check_output,
     open_version,
+    warn_of_unlike,
 )
 
 TABLES = (".parquet", ".csv")
@@ -51,16 +53,18 @@ def encode(options: argparse.Namespace) -> None:
     if not codes:
         raise ValueError("\n".join([*lines_of(faults), f"{folder} has no image that can be used"]))
     names = [name for name in usable if name not in faults]
+    unlike = np.concatenate([found.pop("unlike") for found in codes])
     _write(output, names, {n: np.concatenate([c[n] for c in codes]) for n in codes[0]}, version)
     for line in lines_of(faults):
         print(f"skipped: {line}")
+    warn_of_unlike(compress(names, unlike))
     print(f"{output}, by {version.name}: codes of {len(names):,} images; {others}")
 
 
 def _codes(
     tree: Tree, names: list[str], version: Version, faults: dict[str, str], stop: bool
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the codes of a batch of images at a time.
+    """Yields the codes of a batch of images at a time, and which of these are "unlike" others.
 
     Args:
         tree: The files.
@@ -83,10 +87,15 @@ def _codes(
         if stop and faults:
             batch = []
         if len(batch) == BATCH:
-            yield version.predict(as_input(np.stack(batch)), "encode")
+            yield _encoded(batch, version)
             batch = []
     if batch:
-        yield version.predict(as_input(np.stack(batch)), "encode")
+        yield _encoded(batch, version)
+
+
+def _encoded(batch: list[np.ndarray], version: Version) -> dict[str, np.ndarray]:
+    images = as_input(np.stack(batch))
+    return version.predict(images, "encode") | {"unlike": version.unlike(images)}
 
 
 def _write(path: Path, names: list[str], codes: dict[str, np.ndarray], version: Version) -> None:

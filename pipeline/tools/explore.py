@@ -166,6 +166,7 @@ def _subject(
         conversion = json.loads(kept[0].read_text())
     else:
         conversion = dataset.conversion if dataset else as_they_are(structure.image_shape)
+    recorded = sorted(folder.rglob(f"{served_model.ERRORS}.json"))
     return Subject(
         title=f"vaegan version {version.version}, {name}",
         facts=facts,
@@ -174,6 +175,9 @@ def _subject(
         identities=known,
         conversion=conversion,
         kind=dataset.kind if dataset else ("strokes" if name in STROKES else "pictures"),
+        percentiles=served_model.read_percentiles(recorded[0]).astype(np.float32)
+        if recorded
+        else None,
     )
 
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from pipeline.artifacts.files import atomic_file
-from pipeline.data.conversion import Conversion, open_image
+from pipeline.data.conversion import BOXES, Conversion, open_image
+from pipeline.data.listing import some
 
 LATEST = "latest"
 SHOWN_VERSIONS = 20  # the newest, in a message
@@ -29,6 +31,7 @@ class Version:
         model: What MLflow loaded.
         classes: Names by number; empty if the version knows none.
         conversion: How any image becomes one that the model takes.
+        compares: Whether it knows how well test images are reconstructed.
     """
 
     name: str
@@ -36,6 +39,13 @@ class Version:
     model: Any
     classes: list[str]
     conversion: Conversion
+    compares: bool = False
+
+    def unlike(self, images: np.ndarray) -> np.ndarray:
+        """Whether images (n, C, H, W) are unlike the trained ones, bool (n,), if it can tell."""
+        if not self.compares:
+            return np.zeros(len(images), bool)
+        return np.asarray(self.predict(images, "compare")["unlike"])
 
     def predict(self, images: np.ndarray, task: str, **params: Any) -> Any:
         """Performs a task of ``pipeline/tracking/served_model.py`` on images of the model's shape.
@@ -133,19 +143,24 @@ def open_version(reference: str) -> Version:
     try:
         model = registry.load(f"models:/{registry.NAME}/{found.version}")
         served = model.unwrap_python_model()
-        how = getattr(served, "conversion", None)  # versions registered earlier have none
         shape = served.model.config.image_shape
+        how = as_they_are(shape)
+        if hasattr(served, "conversion"):  # not in versions registered earlier
+            how = served.conversion.to_dict()
     except Exception as error:
         raise ValueError(
             f"version {found.version} cannot be loaded ({reason(error)}): python -m pipeline track "
             "restores it if a copy of its model is on disk"
         ) from error
+    dataset = found.tags.get(registry.DATASET_TAG, "unknown data set")
+    box = {"box": BOXES[dataset]} if dataset in BOXES else {}
     return Version(
-        f"version {found.version} ({found.tags.get(registry.DATASET_TAG, 'unknown data set')})",
+        f"version {found.version} ({dataset})",
         found.tags,
         model,
         getattr(served, "names", []),
-        how or Conversion.from_dict(as_they_are(shape)),
+        Conversion.from_dict(box | how),
+        getattr(served, "percentiles", None) is not None,
     )
 
 
@@ -153,7 +168,8 @@ def load(options: argparse.Namespace) -> tuple[Version, np.ndarray]:
     """Checks the arguments of a command that writes a picture, and loads version and images.
 
     Returns:
-        The version, and the images of ``options.files`` as it takes them.
+        The version, and the images of ``options.files`` as it takes them; it is printed which of
+        them are unlike its training images.
 
     Raises:
         ValueError: the output, a file or the version cannot be used; a line for each file.
@@ -163,7 +179,19 @@ def load(options: argparse.Namespace) -> tuple[Version, np.ndarray]:
     _for_each(options.files, lambda file: open_image(file).mode)
     version = open_version(options.version)
     images = _for_each(options.files, lambda file: version.conversion.convert(open_image(file)))
-    return version, as_input(np.stack(images))
+    given = as_input(np.stack(images))
+    warn_of_unlike(map(str, compress(options.files, version.unlike(given))))
+    return version, given
+
+
+def warn_of_unlike(names: Iterable[str]) -> None:
+    """Prints which images are unlike those that a version was trained on, if any are."""
+    if named := some(names):
+        print(
+            f"note: unlike the images that the model was trained on: {named}; a reconstruction "
+            "worse than that of 99 % of the test images, so expect little of these codes",
+            file=sys.stderr,
+        )
 
 
 def _for_each(files: Sequence[Path], function: Callable[[Path], Any]) -> list[Any]:

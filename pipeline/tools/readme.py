@@ -20,6 +20,7 @@ import pandas as pd
 from pipeline.params import Params, load_params
 from pipeline.sections import flat
 from pipeline.tools.compare import COLUMNS, recorded, table, table_of_few
+from pipeline.tools.estimate import MINUTES
 
 RECORDED, SETS = Path("docs/experiments.csv"), Path("docs/sets.csv")
 REFERENCES = Path("docs/references.csv")
@@ -32,7 +33,8 @@ FACT = re.compile(r"<!-- (?P<name>[^>]+?) -->(?P<value>[^<]*)<!-- / -->")
 OBSERVED = {
     "disk of the environment": "6 GB",
     "set-up": "75 s",
-    "first run": "8 to 14 minutes",
+    "first run": MINUTES["bfloat16"],
+    "first run without bfloat16": MINUTES["float32"],
     "evaluation": "2 minutes",
     "make bench": "three quarters of an hour",
     "make frontier": "three quarters of an hour",

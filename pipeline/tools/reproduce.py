@@ -32,8 +32,9 @@ from pipeline.artifacts.paths import MODEL, OUTPUTS, repository
 from pipeline.data.config import FOLDER
 from pipeline.run import patient, terminable
 from pipeline.tracking.git import GitError, git, git_line, is_shallow
-from pipeline.tracking.model_run import OUTPUT_PREFIX, PATCH
+from pipeline.tracking.model_run import PATCH
 from pipeline.tracking.provenance import FAILURE_TAG, machine_tags
+from pipeline.tracking.record import OUTPUT_PREFIX
 from pipeline.tracking.registry import NAME
 from pipeline.tracking.store import connect
 from vaegan.model.vae import WEIGHTS_FILE
@@ -323,8 +324,12 @@ def list_differences(version: ModelVersion) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m pipeline reproduce", description=__doc__)
-    parser.add_argument("--version", required=True, help="number of the registered version")
+    parser.add_argument("--version", metavar="N", help="number of the registered version")
     options = parser.parse_args(argv)
+    if options.version is None:
+        print("error: which version? python -m pipeline reproduce --version 1; python -m pipeline "
+              "champion lists them", file=sys.stderr)  # fmt: skip
+        return 2
     try:
         with terminable(signal.SIGTERM, signal.SIGHUP):
             compared = reproduce(options.version)

@@ -81,6 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     about = f"{results.get('dataset')}, {results.get('split')} images"
+    about += ", quick evaluation: not comparable with full ones" if "effort" in results else ""
     print(f"\n{about}; verdict: {results.get('verdict')}; gates: {results.get('gates')}")
     print("↑ higher is better, ↓ lower is better; right: 95 % interval")
     return 0

@@ -4,8 +4,9 @@ There is one run per trained model. A training finds its run by the name of its 
 stage finds the run by the SHA-256 of the model's weights. A store that holds no such run gets one
 that says so.
 
-A run's tag ``synced.STAGE`` is the cursor: the name of the journal of that stage that was sent
-last, and the number of its events that the store has.
+A run's tag ``mlflow.vaegan.synced.STAGE`` is the cursor: the name of the journal of that stage that
+was sent last, and the number of its events that the store has. MLflow's page hides tags that begin
+with ``mlflow.``. Runs of before have such tags without this prefix; they are found and continued.
 """
 
 import getpass
@@ -31,8 +32,10 @@ from mlflow.entities import (
 from PIL import Image
 
 from pipeline import journal
+from pipeline.artifacts.dataset import read_dataset
 from pipeline.artifacts.files import ArtifactError, read_array, read_json, sha256, tree_digest
 from pipeline.artifacts.paths import CURVES, FIGURES, METRICS, MODEL, PREPARED
+from pipeline.data.conversion import BOXES
 from pipeline.journal import (
     CLASS_IMAGES,
     CLASS_LABELS,
@@ -45,19 +48,29 @@ from pipeline.journal import (
     last_begin,
     read_events,
 )
-from pipeline.tracking import champion, registry
+from pipeline.tracking import champion, charts, record, registry, summary
 from pipeline.tracking.provenance import params_digest
-from vaegan.data import to_unit_range
+from pipeline.tracking.record import OUTPUT_PREFIX
+from vaegan.data import stratified_subset, to_unit_range
 from vaegan.model.vae import read_description, weights_digest
+from vaegan.rng import numpy_rng
 
 MODEL_TAG = registry.DIGEST_TAG
-JOURNAL_TAG, KEY_TAG, FAILURE_TAG = "journal", "training.key", "failure"
+KEY, FAILURE_TAG = "training.key", "failure"
 PATCH_FOLDER = "origin"
-RESULTS_TAG, CURSOR = "results.sha256", "synced."
+HIDDEN = "mlflow.vaegan."  # begins tags that the sync alone reads
+JOURNAL_TAG, RESULTS_TAG, CURSOR = "journal", "results.sha256", "synced."
 EXPERIMENT_TAG, ALSO_TAG = "dvc.exp", "dvc.exp.also"
-OUTPUT_PREFIX, PATCH = "sha256.", f"{PATCH_FOLDER}/{journal.PATCH}"
+WORDS = (
+    "dataset",
+    *champion.WORDS,
+    "protocol",
+    "effort",
+)  # of the results, that a person filters by
+PATCH = f"{PATCH_FOLDER}/{journal.PATCH}"
 SAME_TREE = ("git.commit", "patch.sha256")
 FIRST_STAGE = "train"
+TEST_IMAGES, TEST_BYTES = 2000, 8_000_000  # whose errors a version records, at most
 RESTORED = (
     "This store holds no run in which this model was trained: it came from DVC's cache or from "
     "another store. Its loss curves are in reports/curves.csv."
@@ -72,7 +85,7 @@ class ModelRun:
         self.folder, self.events, self.experiment, self.say = folder, events, experiment, say
         self.begin = events[0]
         self.stage = self.begin["stage"]
-        self.cursor_tag = f"{CURSOR}{self.stage}"
+        self.cursor_tag = f"{HIDDEN}{CURSOR}{self.stage}"
         self.client = MlflowClient()
 
     def send(self, go_on: Callable[[], bool]) -> bool:
@@ -81,8 +94,8 @@ class ModelRun:
         if run is None:
             return False
         self.run_id = run.info.run_id
-        cursors = {tag: value for tag, value in run.data.tags.items() if tag.startswith(CURSOR)}
-        name, _, count = cursors.get(self.cursor_tag, "").partition(" ")
+        cursors = _cursors(run)
+        name, _, count = cursors.get(self.stage, "").partition(" ")
         if name > self.folder.name:  # a later journal of this stage has been sent already
             return False
         done = int(count) if name == self.folder.name else 0
@@ -124,6 +137,7 @@ class ModelRun:
                     folder = _artifact_folder(Path(name))
                     target = f"{folder}/{Path(name).name}" if folder else Path(name).name
                     lost.append((target, self.folder / FILES / name))
+        images += self._record(run).restore(self._facts_of_training())
         held = {
             file.path
             for folder in {Path(target).parent.as_posix() for target, _ in lost}
@@ -142,9 +156,9 @@ class ModelRun:
         with FileLock(self.folder.parent / ".runs.lock"):
             run = self._find()
             if run is None:
-                training = {JOURNAL_TAG: self.folder.name, KEY_TAG: self.begin["key"]}
+                training = {f"{HIDDEN}{JOURNAL_TAG}": self.folder.name}
                 first = self.stage == FIRST_STAGE
-                return self._create(training if first else {"mlflow.note.content": RESTORED})
+                return self._create(training if first else {summary.NOTE: RESTORED})
             if run.info.lifecycle_stage == LifecycleStage.DELETED:
                 self.say(f"run {run.info.run_id} was deleted: {self.folder} is left alone")
                 return None
@@ -152,11 +166,13 @@ class ModelRun:
 
     def _find(self) -> Run | None:
         """The run of the journal, perhaps a deleted one; None if the store has none."""
-        if self.stage == FIRST_STAGE:
-            query, view = f"tags.`{JOURNAL_TAG}` = '{self.folder.name}'", ViewType.ALL
-        else:
-            query, view = f"tags.`{MODEL_TAG}` = '{self._model()}'", ViewType.ACTIVE_ONLY
-        order = ["attributes.start_time DESC"]
+        if self.stage != FIRST_STAGE:
+            return self._newest(MODEL_TAG, self._model(), ViewType.ACTIVE_ONLY)
+        name, tags = self.folder.name, (f"{HIDDEN}{JOURNAL_TAG}", JOURNAL_TAG)
+        return next((run for tag in tags if (run := self._newest(tag, name, ViewType.ALL))), None)
+
+    def _newest(self, tag: str, value: str, view: int) -> Run | None:
+        order, query = ["attributes.start_time DESC"], f"tags.`{tag}` = '{value}'"
         found = self.client.search_runs([self.experiment], query, view, 1, order)
         return found[0] if found else None
 
@@ -166,62 +182,87 @@ class ModelRun:
 
     def _create(self, tags: dict[str, str]) -> Run:
         """A run for the model of this journal, with everything that is known from the beginning."""
-        begin, dataset = self.begin, self.begin["dataset"]
-        params = begin["params"]
-        if self.stage != FIRST_STAGE:
-            copy = model_copy(self.folder.parent, self._model())
-            params = {} if copy is None else read_description(copy)["about"].get("params", {})
-            tags |= {MODEL_TAG: self._model()} | _digests_on_disk(self._model())
-        tags |= {
-            "dataset": dataset["name"],
-            "data.sha256": dataset["arrays"]["images"]["sha256"],
-            "params.sha256": params_digest(params),
-        }
-        name = begin["tags"].get(EXPERIMENT_TAG, self.folder.name)
-        tags |= {
+        begin = self.begin
+        facts, params = self._origin()
+        tags |= record.filters(facts) | {
             "mlflow.source.name": f"python -m pipeline {self.stage}",
             "mlflow.source.type": "LOCAL",
             "mlflow.user": getpass.getuser(),
         }
-        run = self.client.create_run(
-            self.experiment, begin["time"], tags | begin["tags"], run_name=name
-        )
-        self._log_params({"dataset": dataset["name"]} | params, run)
+        name = begin["tags"].get(EXPERIMENT_TAG, self.folder.name)
+        run = self.client.create_run(self.experiment, begin["time"], tags, run_name=name)
+        self._log_params({"dataset": begin["dataset"]["name"]} | params, run)
         return run
+
+    def _origin(self) -> tuple[dict[str, str], dict[str, Any]]:
+        """Facts about the origin of the journal's model, and the parameters it was trained with."""
+        begin, dataset = self.begin, self.begin["dataset"]
+        if self.stage == FIRST_STAGE:
+            params, known = begin["params"], {JOURNAL_TAG: self.folder.name, KEY: begin["key"]}
+        else:
+            copy = model_copy(self.folder.parent, self._model())
+            params = {} if copy is None else read_description(copy)["about"].get("params", {})
+            known = {MODEL_TAG: self._model()} | _digests_on_disk(self._model())
+        facts = {
+            "dataset": dataset["name"],
+            "data.sha256": dataset["arrays"]["images"]["sha256"],
+            "params.sha256": params_digest(params),
+        }
+        return facts | known | begin["tags"] | begin["about"].get("tags", {}), params
+
+    def _facts_of_training(self) -> dict[str, str]:
+        """All facts that this journal has of a training; {} if it is another stage's."""
+        if self.stage != FIRST_STAGE:
+            return {}
+        facts, _ = self._origin()
+        for event in self.events:
+            if event["event"] == "begin":
+                facts |= event["tags"] | event["about"]["tags"]
+            elif event["event"] == "outputs":
+                facts |= _facts_of_outputs(event)
+        return facts
+
+    def _record(self, run: Run) -> record.Record:
+        return record.Record(run, self.folder.parent / ".records.lock")
 
     def _send_begin(self, event: Event) -> None:
         run = self.client.get_run(self.run_id)
         if not (run.inputs and run.inputs.dataset_inputs):
             self._log_dataset(event["dataset"])
         name = event["tags"].get(EXPERIMENT_TAG)
+        facts, _ = self._origin()
         if self.stage == FIRST_STAGE:
             if event["patch"]:
                 patch = str(self.folder / event["patch"])
                 self.client.log_artifact(self.run_id, patch, PATCH_FOLDER)
             about = event["about"]
-            tags = event["tags"] | about["tags"] | {"mlflow.note.content": about["note"]}
+            facts |= event["tags"] | about["tags"]
+            self._record(run).add(facts)
             # The name also if the experiment resumes what another one has begun.
-            self._set_tags(tags | ({"mlflow.runName": name} if name else {}))
+            tags = record.filters(facts) | ({"mlflow.runName": name} if name else {})
+            self._set_tags(tags | {summary.NOTE: about["note"]})
             # If a sync was stopped after it made the run.
             self._log_params({"dataset": event["dataset"]["name"]} | event["params"], run)
             return
+        self._record(run).add(facts, begin=True)
         self._set_tags(_also(name, run.data.tags))
         self._register(event["about"]["model"])
         registry.tag_version_of(event["about"]["model"], event["version_tags"])
 
     def _send_report(self, event: Event, doubt: bool) -> None:
         """Metrics last, so a run that has them has the sample images, too."""
-        step, metrics = event["step"], event["metrics"]
-        if doubt and last_step(self.run_id, next(iter(metrics))) >= step:
+        step, metrics = event["step"], charts.logged(event["metrics"])
+        if doubt and metrics and last_step(self.run_id, next(iter(metrics))) >= step:
             return
         if "image" in event and not (doubt and self._has_image(step)):
             self._send_image(event)
         points = [Metric(name, value, event["time"], step) for name, value in metrics.items()]
-        self.client.log_batch(self.run_id, metrics=points)
+        if points:
+            self.client.log_batch(self.run_id, metrics=points)
 
     def _send_image(self, event: Event) -> None:
         with Image.open(self.folder / event["image"]) as image:
-            self.client.log_image(self.run_id, image, key="samples", step=event["step"])
+            self.client.log_image(self.run_id, image, key=charts.SAMPLES, step=event["step"])
 
     def _has_image(self, step: int) -> bool:
         """Whether the run has the sample images of a step; MLflow writes their preview last."""
@@ -231,47 +272,54 @@ class ModelRun:
     def _send_outputs(self, event: Event) -> None:
         """Results, figures and digests; the model's digest last: a run that has it is whole."""
         run = self.client.get_run(self.run_id)
-        summary, kept = event["summary"], self.folder / FILES
+        done, kept = event["summary"], self.folder / FILES
         for name in event["files"]:
             path = str(kept / name)
             self.client.log_artifact(self.run_id, path, _artifact_folder(Path(name)))
-        model = summary["model"]
-        tags = {f"{OUTPUT_PREFIX}{path}": digest for path, digest in event["digests"].items()}
+        model = done["model"]
+        facts = _facts_of_outputs(event)
         if self.stage == FIRST_STAGE:
-            self._log_metrics(summary["fitted"], event["time"], summary["step"])
-            self._register(model, tags, summary["step"])
+            self._record(run).add(facts)
+            self._set_tags({summary.NOTE: summary.with_fit(run, done["fitted"])})
+            self._register(model, facts, done["step"])
             if (version := registry.version_of(model)) is not None:
                 registry.make_candidate(version)
-        elif any(run.data.tags.get(n) != self.begin["tags"].get(n) for n in SAME_TREE):
+        elif self._is_of_another_tree(run, model):
             # A version's digests are what running its commit has to give again.
             self.say(
                 "note: the tree is not the one that this model was trained from, so its version "
                 f"does not record {', '.join(event['digests'])}"
             )
-            tags = {}
         else:
-            registry.tag_version_of(model, tags)
+            self._record(run).add(facts)
+            registry.tag_version_of(model, facts)
         if self.stage != FIRST_STAGE:  # not earlier: numbers stand beside what they came from
             self._log_stage_params(self.begin["params"])
         if (kept / METRICS).is_file():
             self._send_results(run, model, event)
-        self._set_tags(tags | {MODEL_TAG: model})
+        self._set_tags({MODEL_TAG: model})
+
+    def _is_of_another_tree(self, run: Run, model: str) -> bool:
+        """Whether this stage ran from another commit, or other changes, than the training."""
+        version = registry.version_of(model)
+        known = self._record(run).read() if version is None else version.tags
+        return any(known.get(name) != self.begin["tags"].get(name) for name in SAME_TREE)
 
     def _send_results(self, run: Run, model: str, event: Event) -> None:
-        """Numbers as metrics, words as tags; then the model is considered as champion."""
+        """Headlines as metrics, the verdict in words; then the model is considered as champion."""
         path = self.folder / FILES / METRICS
         digest, results = sha256(path), read_json(path)
-        if run.data.tags.get(RESULTS_TAG) == digest:
+        if _hidden(run, RESULTS_TAG) == digest:
             # Evaluated again with the same results: the alias may have been deleted since.
             if self.stage == "evaluate" and champion.champion_of(results["dataset"]) is None:
                 self.say(champion.consider(model, results) or "")
             return
-        words = {name: value for name, value in results.items() if isinstance(value, str)}
-        numbers = {name: value for name, value in results.items() if name not in words}
-        self._log_metrics(numbers, event["time"], 0)
+        self._log_metrics(charts.headlines(results), event["time"], 0)
         self.say(champion.consider(model, results) or "")
-        reasons = {k: v for k, v in event["summary"].items() if k == "verdict_reason"}
-        self._set_tags(words | reasons | {RESULTS_TAG: digest})
+        words = {name: results[name] for name in WORDS if name in results}
+        reason = event["summary"].get("verdict_reason", "")
+        note = {summary.NOTE: summary.with_results(run, results, reason)}
+        self._set_tags(words | note | {f"{HIDDEN}{RESULTS_TAG}": digest})
 
     def _register(self, model: str, digests: dict[str, str] | None = None, step: int = 0) -> None:
         """Registers the model if no version has its weights."""
@@ -284,7 +332,8 @@ class ModelRun:
                 self.say(f"model {model[:16]}... is not registered: no copy in {root / MODELS}")
                 return
             run = self.client.get_run(self.run_id)
-            tags = registered_tags(run) | (digests or {})
+            tags = self._record(run).read() | (digests or {})
+            tags.pop(JOURNAL_TAG, None)
             version = registry.register(
                 copy,
                 self.run_id,
@@ -293,10 +342,11 @@ class ModelRun:
                 step,
                 read_classes(self.folder),
                 read_conversion(self.folder),
+                read_test_images(self.folder),
             )
         if self.stage != FIRST_STAGE:
             self.say(f"no version had the weights of this model: it is version {version.version}")
-        for folder in reversed(journals(root) if RESULTS_TAG in run.data.tags else []):
+        for folder in reversed(journals(root) if _hidden(run, RESULTS_TAG) else []):
             kept = folder / FILES / METRICS
             if kept.is_file() and read_json(kept).get("model/digest") == model:
                 self.say(champion.consider(model, read_json(kept)) or "")
@@ -412,8 +462,25 @@ def read_classes(folder: Path) -> registry.Classes | None:
 
 
 def read_conversion(folder: Path) -> dict[str, Any] | None:
-    """How the images of a journal's data set were converted; None if it does not say."""
-    return read_events(folder)[0]["dataset"].get("conversion")
+    """How images become those of a journal's data set; None if it does not say."""
+    about = read_events(folder)[0]["dataset"]
+    conversion, box = about.get("conversion"), BOXES.get(about["name"])
+    return conversion if conversion is None or box is None else conversion | {"box": box}
+
+
+def read_test_images(folder: Path) -> np.ndarray | None:
+    """Test images of a journal's data set, uint8 (n, C, H, W); None if another one is prepared."""
+    try:
+        dataset = read_dataset()
+        trained = read_events(folder)[0]["dataset"]["arrays"]["images"]["sha256"]
+        prepared = dataset.description["splits"]["train"]["arrays"]["images"]["sha256"]
+    except (ArtifactError, KeyError):
+        return None
+    if prepared != trained:
+        return None
+    fit = min(TEST_IMAGES, max(1, TEST_BYTES // dataset.test.images[0].nbytes))
+    rows = stratified_subset(dataset.test.labels, fit, numpy_rng(0, "compared-images"))
+    return dataset.test.images[rows]
 
 
 def tells_of(folder: Path, model: str) -> bool:
@@ -422,10 +489,26 @@ def tells_of(folder: Path, model: str) -> bool:
     return any(part.get("model") == model for part in parts)
 
 
-def registered_tags(run: Run) -> dict[str, str]:
-    """The tags of a run that its registered version carries, too: all but passing ones."""
-    passing = ("mlflow.", CURSOR, FAILURE_TAG, JOURNAL_TAG)
-    return {name: value for name, value in run.data.tags.items() if not name.startswith(passing)}
+def _facts_of_outputs(event: Event) -> dict[str, str]:
+    """Digests of a stage's outputs, and of the model they belong to."""
+    outputs = {f"{OUTPUT_PREFIX}{path}": digest for path, digest in event["digests"].items()}
+    return outputs | {MODEL_TAG: event["summary"]["model"]}
+
+
+def _cursors(run: Run) -> dict[str, str]:
+    """The cursor of each stage, by its name; those with the newer kind of tag count."""
+    tags = run.data.tags
+    return {
+        tag.removeprefix(prefix): value
+        for prefix in (CURSOR, f"{HIDDEN}{CURSOR}")
+        for tag, value in tags.items()
+        if tag.startswith(prefix)
+    }
+
+
+def _hidden(run: Run, name: str) -> str | None:
+    """A tag that the sync alone reads, of today's runs or of older ones."""
+    return run.data.tags.get(f"{HIDDEN}{name}", run.data.tags.get(name))
 
 
 def _digests_on_disk(model: str) -> dict[str, str]:

@@ -38,6 +38,7 @@ from pipeline.artifacts.files import ArtifactError
 from pipeline.artifacts.paths import MODEL
 from pipeline.data import conversion as image_conversion
 from pipeline.tracking import served_model
+from vaegan.data import to_unit_range
 from vaegan.model.config import ModelStructure
 from vaegan.model.vae import (
     CONFIG_FILE,
@@ -80,7 +81,9 @@ The parameter `task` says what to do:
 - `swap`: another identity in the style of image i: of the class `identity` (a name or a number, or
   one per image), or what image `identity_from[i]` shows (one position in the batch per image); with
   neither, each image takes the next one's identity.
-- `sample`: what image i shows, in `count` styles drawn from the prior N(0, I); `seed` says which.
+- `sample`: what image i shows, in `count` styles sampled from the prior N(0, I); `seed` says which.
+- `compare`: whether an image is unlike those that the model knows, by the error of its
+  reconstruction beside those of test images.
 - `classes`: the names of the classes, by number; `predict([], params={{"task": "classes"}})`.
 
 Loading runs the code that was registered with the weights, so load from a store that you trust.
@@ -110,6 +113,7 @@ def register(
     step: int = 0,
     classes: Classes | None = None,
     conversion: dict[str, Any] | None = None,
+    test_images: np.ndarray | None = None,
 ) -> ModelVersion:
     """Logs a trained model into a run and registers it as the newest version of ``vaegan``.
 
@@ -126,6 +130,8 @@ def register(
         classes: Without it, the version cannot swap to a class, only to an image.
         conversion: Of the data set: how any image becomes one that the model takes; without it,
             :func:`pipeline.artifacts.dataset.as_they_are`.
+        test_images: Some, uint8 (n, C, H, W); without them, the version cannot tell that an image
+            is unlike those that it knows.
 
     Raises:
         FileNotFoundError, ValueError: the folder does not hold a model.
@@ -143,7 +149,7 @@ def register(
         tags=tags,
         params=run.data.params,
     )
-    with _content(model_folder, input_example, classes, conversion) as content:
+    with _content(model_folder, input_example, classes, conversion, test_images) as content:
         # mlflow.pyfunc.log_model is this call without a run_id: it knows the active run alone.
         info = Model.log(
             artifact_path=None,
@@ -169,6 +175,7 @@ def restore(
     input_example: np.ndarray | None,
     classes: Classes | None,
     conversion: dict[str, Any] | None = None,
+    test_images: np.ndarray | None = None,
 ) -> None:
     """Writes the files of a version again, where the store expects them.
 
@@ -176,7 +183,7 @@ def restore(
 
     Args:
         version: Its number, aliases, tags and run stay.
-        model_folder, input_example, classes, conversion: As for :func:`register`.
+        model_folder, input_example, classes, conversion, test_images: As for :func:`register`.
 
     Raises:
         MlflowException: the store has no such logged model any more.
@@ -192,7 +199,7 @@ def restore(
     )
     with (
         tempfile.TemporaryDirectory() as folder,
-        _content(model_folder, input_example, classes, conversion) as content,
+        _content(model_folder, input_example, classes, conversion, test_images) as content,
     ):
         path = Path(folder) / "model"
         mlflow.pyfunc.save_model(path, mlflow_model=model, **content)
@@ -277,6 +284,7 @@ def _content(
     input_example: np.ndarray | None,
     classes: Classes | None,
     conversion: dict[str, Any],
+    test_images: np.ndarray | None,
 ) -> Iterator[dict[str, Any]]:
     """Yields the arguments that say what a version holds; their files exist during the block."""
     example = None if input_example is None else (input_example, {"task": "reconstruct"})
@@ -289,6 +297,10 @@ def _content(
             codes = class_codes(model_folder, classes)
             served_model.write_identities(path, classes.names, codes)
             artifacts[served_model.IDENTITIES] = str(path)
+        if test_images is not None and len(test_images):
+            path = Path(folder) / f"{served_model.ERRORS}.json"
+            served_model.write_percentiles(path, errors_of(model_folder, test_images))
+            artifacts[served_model.ERRORS] = str(path)
         yield {
             "python_model": served_model.__file__,
             "artifacts": artifacts,
@@ -308,6 +320,12 @@ def class_codes(model_folder: Path, classes: Classes) -> np.ndarray:
     for label in np.unique(classes.labels):
         means[label] = codes[classes.labels == label].mean(axis=0)
     return means
+
+
+def errors_of(model_folder: Path, images: np.ndarray) -> np.ndarray:
+    """Errors of the reconstructions of images, uint8 (n, C, H, W), as the served model has them."""
+    model = DisentanglingVAE.load(model_folder)
+    return served_model.reconstruction_errors(model, to_unit_range(torch.from_numpy(images)))
 
 
 def make_candidate(version: ModelVersion) -> None:
@@ -394,8 +412,9 @@ def _describe(
         "shape": "(n, {}, {}, {})".format(*config.image_shape),
         "conversion": ", ".join(f"`{name}` {value}" for name, value in conversion.items()),
     }
+    # As README.md names it. Of another data set it has a suffix; "latest" is any version's.
     client.update_registered_model(
-        NAME, description=DESCRIPTION.format(reference=f"{NAME}@{ALIAS}", **facts)
+        NAME, description=DESCRIPTION.format(reference=f"{NAME}@champion", **facts)
     )
     client.update_model_version(
         NAME, version, description=DESCRIPTION.format(reference=f"{NAME}/{version}", **facts)

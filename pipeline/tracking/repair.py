@@ -20,6 +20,7 @@ from pipeline.tracking.model_run import (
     read_classes,
     read_conversion,
     read_examples,
+    read_test_images,
     tells_of,
 )
 from pipeline.tracking.store import raised_by_store, reason
@@ -98,7 +99,8 @@ def _restore_versions(damaged: list[tuple[ModelVersion, str]], root: Path, say: 
             examples = None if folder is None else read_examples(folder)
             classes = None if folder is None else read_classes(folder)
             conversion = None if folder is None else read_conversion(folder)
-            registry.restore(version, copy, examples, classes, conversion)
+            tests = None if folder is None else read_test_images(folder)
+            registry.restore(version, copy, examples, classes, conversion, tests)
         except Exception as error:  # a damaged copy, or one of an older layout, stops no stage
             lost.add(version.version)
             say(f"{_name(version)} cannot be loaded ({fault}) nor restored: {reason(error)}")

@@ -19,6 +19,7 @@ import functools
 import json
 import sys
 import unicodedata
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from mlflow.types import DataType, ParamSchema, ParamSpec
 from vaegan.data import to_unit_range
 from vaegan.model.vae import DisentanglingVAE
 
-TASKS = ("reconstruct", "encode", "swap", "sample", "classes")
+TASKS = ("reconstruct", "encode", "swap", "sample", "compare", "classes")
 PARAMS = ParamSchema(
     [
         ParamSpec("task", DataType.string, TASKS[0]),
@@ -48,6 +49,9 @@ PARAMS = ParamSchema(
 DEFAULTS = {param.name: param.default for param in PARAMS}
 TASK_OF = {"identity": "swap", "identity_from": "swap", "seed": "sample", "count": "sample"}
 IDENTITIES = "identities"  # artifact: specified codes of the classes
+ERRORS = "errors"  # artifact: how well test images are reconstructed
+UNLIKE = 99  # per cent of the test images, with a worse reconstruction than which one is unlike
+BATCH = 100  # images whose errors are measured at a time
 CONVERSION = "conversion"  # artifact: how prepare converted images; also the module that does it
 SEEDS = 2**63  # seeds lie in [-SEEDS, SEEDS)
 MOST_STYLES = 1000  # sampled for each image
@@ -71,6 +75,9 @@ class ServedModel(PythonModel):
         self.identities = torch.empty(0)
         if IDENTITIES in context.artifacts:
             self.names, self.identities = read_identities(Path(context.artifacts[IDENTITIES]))
+        self.percentiles: np.ndarray | None = None
+        if ERRORS in context.artifacts:
+            self.percentiles = read_percentiles(Path(context.artifacts[ERRORS]))
         _check_before_mlflow()
 
     def predict(
@@ -92,6 +99,7 @@ class ServedModel(PythonModel):
                     "encode": mean and standard deviation of both codes of each image.
                     "swap": another identity in the style of image i.
                     "sample": what image i shows, in a style sampled from the prior N(0, I).
+                    "compare": how image i compares with test images, by its reconstruction.
                     "classes": the names of the classes by number; no image is needed.
                 identity: For "swap", a class by name or number, or n of them, one for each image:
                     the mean specified code of training images of the class. A name comes first.
@@ -103,7 +111,9 @@ class ServedModel(PythonModel):
         Returns:
             float32 (n, C, H, W) in [0, 1], for "sample" n times ``count`` of them; for "encode"
             four arrays by name, ``specified_mean`` and ``specified_std`` (n, S),
-            ``unspecified_mean`` and ``unspecified_std`` (n, Z); for "classes" a list of names.
+            ``unspecified_mean`` and ``unspecified_std`` (n, Z); for "compare" three arrays (n,),
+            see :meth:`_compare`; for "classes" a list of names. Images as they come that are unlike
+            the test images cause a warning.
 
         Raises:
             MlflowException: the images or a parameter are not usable. The error code is
@@ -113,12 +123,16 @@ class ServedModel(PythonModel):
         if options["task"] == "classes":
             return self.names
         images = self._images(model_input)
+        if self.percentiles is not None and as_they_come(model_input) is not None:
+            self._warn_of_unlike(images)
         with torch.inference_mode():
             match options["task"]:
                 case "reconstruct":
                     return self.model.reconstruct(images).numpy()
                 case "encode":
                     return self._encode(images)
+                case "compare":
+                    return self._compare(images)
                 case "swap":
                     return self._swap(images, options["identity"], options["identity_from"])
                 case _:
@@ -143,6 +157,35 @@ class ServedModel(PythonModel):
         if faults:
             raise _refusal("; ".join(faults))
         return to_unit_range(torch.from_numpy(np.stack(converted)))
+
+    def _compare(self, images: torch.Tensor) -> dict[str, np.ndarray]:
+        """Compares the errors of reconstructions with those of test images.
+
+        Returns:
+            By name, one value for each image: ``error``, squared and per pixel; ``percentile``, the
+            per cent of the test images with a smaller one; ``unlike``, whether these are 99 %.
+        """
+        if self.percentiles is None:
+            raise _refusal("this version was registered without test images to compare with")
+        errors = reconstruction_errors(self.model, images)
+        below = np.searchsorted(self.percentiles, errors)
+        return {
+            "error": errors,
+            "percentile": np.minimum(below, len(self.percentiles) - 1),
+            "unlike": errors > self.percentiles[UNLIKE],
+        }
+
+    def _warn_of_unlike(self, images: torch.Tensor) -> None:
+        unlike = np.flatnonzero(self._compare(images)["unlike"])
+        if len(unlike):
+            more = ", ..." if len(unlike) > SHOWN_CLASSES else ""
+            some = ", ".join(map(str, unlike[:SHOWN_CLASSES])) + more
+            warnings.warn(
+                f"unlike the images that the model was trained on: image {some}; its "
+                f"reconstruction is worse than that of {UNLIKE} % of the test images, so expect "
+                "little of its codes",
+                stacklevel=3,
+            )
 
     def _encode(self, images: torch.Tensor) -> dict[str, np.ndarray]:
         codes = self.model.encode(images)
@@ -376,7 +419,10 @@ def _check_before_mlflow() -> None:
                     input_schema = None
                 else:
                     check_shape(data, tuple(input_schema.inputs[0].shape[1:]))
-            return validate(data, params, input_schema, params_schema, *rest, **more)
+            try:
+                return validate(data, params, input_schema, params_schema, *rest, **more)
+            except MlflowException as error:  # with the data in its message
+                raise _refusal(error.message.rpartition("Error: ")[2]) from error
 
         checked.of_vaegan = wrapped | {ours}  # type: ignore[attr-defined]
         pyfunc._validate_prediction_input = checked
@@ -430,6 +476,27 @@ def read_identities(path: Path) -> tuple[list[str], torch.Tensor]:
         return json.loads(file.metadata()["names"]), file.get_tensor("specified")
 
 
+def reconstruction_errors(model: DisentanglingVAE, images: torch.Tensor) -> np.ndarray:
+    """Squared error per pixel of each reconstruction of images (n, C, H, W), float32 (n,)."""
+    with torch.inference_mode():
+        errors = [
+            (model.reconstruct(batch) - batch).square().flatten(1).mean(dim=1)
+            for batch in images.split(BATCH)
+        ]
+    return torch.cat(errors).numpy()
+
+
+def write_percentiles(path: Path, errors: np.ndarray) -> None:
+    """Writes the 101 percentiles of the errors of test images."""
+    values = np.percentile(errors, np.arange(101)).astype(float).tolist()
+    path.write_text(json.dumps({"percentiles": values, "images": len(errors)}) + "\n")
+
+
+def read_percentiles(path: Path) -> np.ndarray:
+    """Reads what :func:`write_percentiles` wrote."""
+    return np.array(json.loads(path.read_text())["percentiles"])
+
+
 def _checked(images: np.ndarray) -> torch.Tensor:
     """Copies images into a tensor, after a check of their values."""
     if wrong := int((~np.isfinite(images)).sum()):
@@ -457,8 +524,24 @@ def _positions(identity_from: list[int], count: int) -> list[int]:
     return identity_from
 
 
+class _Refusal(MlflowException):
+    """A request that cannot be answered, in one sentence.
+
+    The scoring server writes the whole input before the message of an exception; this one keeps
+    the message that it was made with.
+    """
+
+    @property
+    def message(self) -> str:
+        return self.sentence
+
+    @message.setter
+    def message(self, text: str) -> None:
+        self.__dict__.setdefault("sentence", text)
+
+
 def _refusal(message: str) -> MlflowException:
-    return MlflowException.invalid_parameter_value(message)
+    return _Refusal.invalid_parameter_value(message)
 
 
 mlflow.models.set_model(ServedModel())

@@ -355,7 +355,9 @@ def _show_first_columns(experiment: str) -> None:
     MLflow's page keeps a shared view as a tag of the experiment; a link with
     ``?viewStateShareKey=first`` opens it.
     """
-    columns = [f"metrics.`{name}`" for name in OVERVIEW_KEYS]
+    # The page puts a run's description, which begins with the verdict, before all metrics, and tags
+    # after them, where no window is wide enough.
+    columns = ["attributes.`Description`", *(f"metrics.`{name}`" for name in OVERVIEW_KEYS)]
     columns += [f"params.`{name}`" for name in SHOWN_PARAMS] + ["tags.`verdict`", "tags.`gates`"]
     view = json.dumps(
         {"selectedColumns": columns, "orderByKey": "attributes.start_time", "orderByAsc": False}

@@ -17,6 +17,7 @@ from pipeline.artifacts.paths import CURVES, METRICS, MODEL, repository
 from pipeline.journal import FOLDER, Journal
 from pipeline.params import Params, load_params
 from pipeline.tracking import follower, store, sync
+from pipeline.tracking.model_run import HIDDEN, JOURNAL_TAG
 from tests.pipeline.outputs import measured  # noqa: F401 (a fixture)
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 
@@ -138,7 +139,7 @@ class Told:
         """Syncs a journal; the id of its run."""
         experiment = store.connect()
         sync.sync_journal(journal.folder, experiment)
-        query = f"tags.journal = '{journal.folder.name}'"
+        query = f"tags.`{HIDDEN}{JOURNAL_TAG}` = '{journal.folder.name}'"
         if journal.stage != "train":
             query = f"tags.`model.sha256` = '{weights_digest(MODEL)}'"
         order = ["attributes.start_time DESC"]

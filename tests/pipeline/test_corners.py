@@ -206,7 +206,7 @@ def run_all(params: Params) -> dict[str, Any]:
     encode.run(params.encode, Unheard())
     classifier.run(params.classifier)
     summary = evaluate.run(params.evaluate, Unheard())
-    visualize.run(params.visualize, Unheard())
+    visualize.run(params.evaluate, params.visualize, Unheard())
     assert report.run(params.evaluate, Unheard())["bytes"] > 10_000
     return summary
 
@@ -249,11 +249,12 @@ def quick(tmp_path, monkeypatch):
     ):
         monkeypatch.setattr(module, name, value)
 
-    def sized(name, figure, folder) -> None:
+    def sized(name, figure, folder) -> Path:
         """Stands in for the writer, which takes a second for each figure."""
         assert (figure.get_size_inches() * figure.dpi < 2**16).all(), name  # as matplotlib demands
         for axes in figure.axes:
             assert axes.has_data() or axes.texts or axes.tables or "off" in axes.get_title(), name
+        return folder / name
 
     monkeypatch.setattr(visualize, "write_figure", sized)
 

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from mlflow.utils.file_utils import local_file_uri_to_path
 
+from pipeline.tracking.charts import NAMES
 from tests.pipeline.clone import STAGES, Clone, small_clone
 from vaegan.model.vae import weights_digest
 
@@ -39,12 +40,12 @@ def whole(clone: Clone, run, name: str, rate: float) -> None:
     assert (run.info.run_name, run.info.status) == (name, "FINISHED")
     assert float(run.data.params["train.lr"]) == rate
     assert run.data.tags["dvc.exp"] == name
-    history = client.get_metric_history(run.info.run_id, "partner_loss")
+    history = client.get_metric_history(run.info.run_id, NAMES["partner_loss"])
     assert [point.step for point in history] == [10, 20, 30]
-    assert len(run.data.metrics) > 60
+    assert len(run.data.metrics) > 20
     place = Path(local_file_uri_to_path(run.info.artifact_uri))
     assert place.is_relative_to(clone.folder / "mlruns")
-    assert len(list((place / "figures").glob("*.png"))) == 8
+    assert len(list((place / "figures").iterdir())) == 10
     assert (place / "curves/curves.csv").is_file()
     found = client.search_model_versions(f"run_id = '{run.info.run_id}'")
     assert [version.tags["model.sha256"] for version in found] == [run.data.tags["model.sha256"]]

@@ -460,6 +460,22 @@ def test_a_file_without_parameters_is_rejected_in_a_line(tmp_path, text):
     assert all(line.startswith(str(path)) for line in str(error.value).splitlines())
 
 
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("", "is empty"),
+        ("# all\n", "is empty"),
+        ("[1]", r"holds \[1\]"),
+        ("train", "holds 'train'"),
+    ],
+)
+def test_a_file_without_sections_says_which_are_expected(tmp_path, text, holds):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ParamsError, match=f"params.yaml {holds}; expected the sections prepare, m"):
+        load_params(path)
+
+
 def test_a_missing_parameters_file_is_named(tmp_path):
     with pytest.raises(ParamsError, match="nowhere.yaml"):
         load_params(tmp_path / "nowhere.yaml")

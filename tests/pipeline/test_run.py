@@ -20,7 +20,6 @@ from pipeline.run import execute, run_stage
 from pipeline.stages import prepare
 from pipeline.stages.encode import encode_split
 from pipeline.stages.train import sample_grid
-from pipeline.stages.visualize import style_sources
 from pipeline.tracking import store
 from pipeline.tracking.model_run import ModelRun
 from vaegan.data import to_unit_range
@@ -218,9 +217,3 @@ def test_the_sample_grid_has_sources_on_its_edges_and_identity_by_column(model, 
     with torch.inference_mode():
         drawn = model.eval().swap(images[1:2], images[2:3])[0, 0].numpy()
     np.testing.assert_allclose(grid[3, 2], 255 * drawn, atol=1)
-
-
-def test_styles_come_from_each_class_in_turn_but_never_its_first_image():
-    labels = np.array([0, 1, 1, 2, 0, 2, 1, 0, 0])
-    assert style_sources(labels, 4).tolist() == [4, 2, 5, 7]
-    assert style_sources(labels, 100).tolist() == [4, 2, 5, 7, 6, 8]

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from vaegan.data import LabelledImages, as_tensor, to_unit_range
 from vaegan.devices import to_channels_last
+from vaegan.progress import followed
 from vaegan.rng import derive_seed, torch_rng
 from vaegan.turns import in_turns
 
@@ -153,7 +154,8 @@ def train_classifier(
     images, labels = as_tensor(data.images, device), as_tensor(data.labels, device)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=MAX_LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, MAX_LR, total_steps=steps)
-    for step in in_turns(range(steps)) if device.type == "cpu" else range(steps):
+    turns = in_turns(range(steps)) if device.type == "cpu" else range(steps)
+    for step in followed(turns, "training a classifier of real images", steps):
         rng = torch_rng(seed, "judge-batch", step, device)
         rows = torch.randint(len(labels), (BATCH,), generator=rng, device=device)
         loss = F.cross_entropy(classifier(_shift(to_unit_range(images[rows]), rng)), labels[rows])

@@ -4,12 +4,15 @@
 is known, which tells how far the results of the probes can be trusted.
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 from vaegan.data import stratified_subset
 from vaegan.evaluation import controls, probes, rate, retrieval
 from vaegan.evaluation.leakage import Leakage, leakage, unseen_leakage
 from vaegan.evaluation.metrics import Arrays, Metrics
+from vaegan.progress import followed
 from vaegan.rng import numpy_rng
 
 CONTROL_CODES = 10000
@@ -23,7 +26,12 @@ def stratified_codes(codes: Arrays, count: int, seed: int, purpose: str) -> Arra
 
 
 def probe_metrics(
-    train: Arrays, test: Arrays, class_count: int, seed: int, probe_images: int
+    train: Arrays,
+    test: Arrays,
+    class_count: int,
+    seed: int,
+    probe_images: int,
+    panel: Mapping[str, probes.Fit] = probes.PANEL,
 ) -> tuple[Metrics, Arrays, list[str]]:
     """Measures how well probes predict the class from either code.
 
@@ -39,6 +47,7 @@ def probe_metrics(
         class_count: Classes of the data set, also if some do not occur among the labels.
         seed: Seed of probes, splits and noise.
         probe_images: Training codes, at most, that probes are fitted on.
+        panel: Probes by name.
 
     Returns:
         Metrics by key; by the key of an accuracy, bool (M,): which test codes were right; and a
@@ -51,18 +60,25 @@ def probe_metrics(
     def leakage_of(view: str) -> Leakage:
         """Leakage from one view of the unspecified code."""
         z, z_test = (_view(codes, view, noise) for codes in (train, test))
-        return leakage(z, y, z_test, y_test, class_count, seed, name=f"leakage/{view}")
+        return leakage(z, y, z_test, y_test, class_count, seed, panel, name=f"leakage/{view}")
 
-    mean, sampled = leakage_of("mean"), leakage_of("sampled")
+    panels: dict[str, Callable[[], Leakage]] = {
+        "leakage/mean": lambda: leakage_of("mean"),
+        "leakage/sampled": lambda: leakage_of("sampled"),
+        "leakage/posterior": lambda: leakage_of("posterior"),
+        "leakage/unseen": lambda: unseen_leakage(
+            test["unspecified_mean"], y_test, class_count, seed, panel
+        ),
+    }
     # A variance that all images share holds no class; the probes would see the means only.
     shared = np.ptp(train["unspecified_std"][:1000], axis=0).max() == 0
-    found = {
-        "leakage/mean": mean,
-        "leakage/sampled": sampled,
-        "leakage/posterior": mean if shared else leakage_of("posterior"),
-        "leakage/unseen": unseen_leakage(test["unspecified_mean"], y_test, class_count, seed),
-    }
-    specified, specified_right = _specified_metrics(train, test, class_count, seed)
+    found: dict[str, Leakage] = {}
+    weights = [1.0, 1.0, 0.0 if shared else 1.0, 1.0]
+    for name, fit in followed(panels.items(), "probes of z", len(panels), weights):
+        again = shared and name == "leakage/posterior"
+        found[name] = found["leakage/mean"] if again else fit()
+    mean = found["leakage/mean"]
+    specified, specified_right = _specified_metrics(train, test, class_count, seed, panel)
     right = {name: measured.correct for name, measured in found.items()}
     chance = probes.majority_rate(y_test)
     metrics = {
@@ -98,21 +114,22 @@ def _tell_left_out(left_out: dict[str, dict[str, str]]) -> list[str]:
 
 
 def _specified_metrics(
-    train: Arrays, test: Arrays, class_count: int, seed: int
+    train: Arrays, test: Arrays, class_count: int, seed: int, panel: Mapping[str, probes.Fit]
 ) -> tuple[Metrics, np.ndarray]:
     """Measures how well ``s`` predicts the class; also which codes a linear probe got right."""
     y, y_test = train["labels"], test["labels"]
-    panel = {"neighbours": probes.PANEL["neighbours"]} | probes.QUICK
+    fits = {"neighbours": probes.PANEL["neighbours"]} | probes.QUICK
+    names = {"logistic": "probe", "neighbours": "neighbours", "perceptron": "perceptron"}
     predicted = {
-        name: panel[name](train["specified_mean"], y, class_count, seed)(test["specified_mean"])
-        for name in ("logistic", "neighbours", "perceptron")
+        name: fits[name](train["specified_mean"], y, class_count, seed)(test["specified_mean"])
+        for name in names
+        if name in panel
     }
     metrics = {
-        "specified/probe_accuracy": probes.accuracy(predicted["logistic"], y_test),
-        "specified/neighbours_accuracy": probes.accuracy(predicted["neighbours"], y_test),
-        "specified/perceptron_accuracy": probes.accuracy(predicted["perceptron"], y_test),
-        "specified/retrieval_map": retrieval.retrieval_map(test["specified_mean"], y_test),
+        f"specified/{names[name]}_accuracy": probes.accuracy(found, y_test)
+        for name, found in predicted.items()
     }
+    metrics["specified/retrieval_map"] = retrieval.retrieval_map(test["specified_mean"], y_test)
     return metrics, predicted["logistic"].argmax(axis=1) == y_test
 
 
@@ -127,12 +144,17 @@ def _view(codes: Arrays, view: str, noise: np.random.Generator) -> np.ndarray:
 
 
 def control_metrics(
-    train: Arrays, test: Arrays, class_count: int, seed: int
+    train: Arrays,
+    test: Arrays,
+    class_count: int,
+    seed: int,
+    panel: Mapping[str, probes.Fit] = probes.QUICK,
 ) -> tuple[Metrics, list[str]]:
     """Measures the accuracy of a quick panel of probes on codes with known class information.
 
     Args:
         train, test, class_count, seed: As for :func:`probe_metrics`.
+        panel: Probes by name.
 
     Returns:
         Metrics by key, and a sentence per metric that was measured without some probe.
@@ -146,9 +168,7 @@ def control_metrics(
     ) -> Leakage:
         """Leakage from planted codes, of the true labels unless others are given."""
         of_train, of_test = labels or (y, y_test)
-        return leakage(
-            codes, of_train, codes_test, of_test, class_count, seed, probes.QUICK, name=name
-        )
+        return leakage(codes, of_train, codes_test, of_test, class_count, seed, panel, name=name)
 
     variances = controls.class_variances(class_count, rng)
     mean, logvar = controls.class_in_the_variance(y, variances, rng)
@@ -168,7 +188,8 @@ def control_metrics(
             np.hstack([mean_test, logvar_test]),
         ),
     }
-    found = {name: measured(name, *given) for name, given in planted.items()}
+    of_controls = followed(planted.items(), "controls", len(planted))
+    found = {name: measured(name, *given) for name, given in of_controls}
     left_out = _tell_left_out({name: control.left_out for name, control in found.items()})
     return {name: control.accuracy for name, control in found.items()}, left_out
 

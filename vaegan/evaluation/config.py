@@ -1,7 +1,7 @@
 """Configuration of the evaluation: sections ``classifier`` and ``evaluate`` of the parameters."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, Self
 
 from annotated_types import Ge
 
@@ -36,6 +36,10 @@ class GateConfig:
     """Correlation of each measure of style with its source's (swap/style_kept_*), at least."""
 
 
+# What a quick evaluation is limited to; it fits probes of the panel PLAIN only, see ``probes.py``.
+QUICK_LIMITS = {"test_images": 2000, "probe_images": 10_000, "swaps": 2000}
+
+
 @dataclass(frozen=True)
 class EvaluationConfig:
     """How to evaluate a model."""
@@ -50,6 +54,8 @@ class EvaluationConfig:
     """Training codes, at most, that probes are fitted on; a stratified choice."""
     swaps: Annotated[int, Ge(100)]
     """Swapped images of each kind that are generated and classified."""
+    effort: Literal["full", "quick"]
+    """Quick, for tuning: fewer images, swaps and probes, no gates; not comparable with full."""
     degenerate_below: Fraction
     """Identity transfer below which the verdict on a model is degenerate."""
     gates: GateConfig
@@ -60,3 +66,15 @@ class EvaluationConfig:
     """Device of generated images; auto: CUDA, else Apple's GPU if it works, else the CPU."""
     threads: Threads
     """CPU threads."""
+
+    @property
+    def quick(self) -> bool:
+        """Whether numbers are for tuning only."""
+        return self.effort == "quick"
+
+    def limited(self) -> Self:
+        """These parameters, with the limits of a quick evaluation if it is one."""
+        if not self.quick:
+            return self
+        limits = {name: min(getattr(self, name), most) for name, most in QUICK_LIMITS.items()}
+        return replace(self, **limits)  # type: ignore[arg-type]

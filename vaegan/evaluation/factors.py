@@ -54,7 +54,11 @@ def obstacle(factor: Factor) -> str | None:
 
 
 def factor_probe_metrics(
-    train: Arrays, test: Arrays, factors: Mapping[str, Factor], seed: int
+    train: Arrays,
+    test: Arrays,
+    factors: Mapping[str, Factor],
+    seed: int,
+    panel: Mapping[str, probes.Fit] = probes.QUICK,
 ) -> tuple[Metrics, Arrays, list[str]]:
     """Measures how well a quick panel of probes reads each factor from the means of either code.
 
@@ -65,6 +69,7 @@ def factor_probe_metrics(
         test: M test codes.
         factors: By the word that stands for each in keys.
         seed: Seed of probes and splits.
+        panel: Probes by name.
 
     Returns:
         Metrics by key; by the key of an accuracy, which test codes were right, bool; and a
@@ -89,7 +94,7 @@ def factor_probe_metrics(
                 factor.test[known],
                 factor.value_count,
                 seed,
-                probes.QUICK,
+                panel,
                 name=key,
             )
             metrics[key], right[key] = found.accuracy, found.correct

@@ -19,6 +19,7 @@ from vaegan.evaluation.metrics import Arrays, Metrics
 from vaegan.evaluation.strokes import stroke_metrics
 from vaegan.evaluation.swaps import confusion, cross_class_pairs, decode_in_batches
 from vaegan.model.vae import DisentanglingVAE
+from vaegan.progress import followed
 from vaegan.rng import numpy_rng
 
 KINDS = ("mean", "sampled", "prior")  # sources of the style code that swaps are decoded with
@@ -120,12 +121,13 @@ def generate_swaps(
     unspecified = (z[rows], z[rows] + std[rows] * noise, prior)
     # The style of swaps is measured in the styles of images' means only.
     of_classes = replace(instruments, strokes=False, factors={})
+    sources = zip(KINDS, unspecified, strict=True)
     seen = {
         kind: (instruments if kind == "mean" else of_classes).describe(
             decode_in_batches(model.decode, specified[part], code[part], BATCH)
             for part in chunks(swaps, image_shape)
         )
-        for kind, code in zip(KINDS, unspecified, strict=True)
+        for kind, code in followed(sources, "swaps by the source of their style", len(KINDS))
     }
     return GeneratedSwaps(identities, styles, seen)
 

@@ -50,6 +50,7 @@ class Metric:
         better: The better direction; None if neither is.
         shown: Where it is shown.
         column: Title of its column in tables of runs; headlines need one.
+        short: Title where four numbers have to do, as in DVC's tables at 80 columns.
         chooses_champion: Whether ``evaluate.champion_by`` may name it; needs a direction.
         optional: Whether only some data sets give reason to measure it.
         strokes_only: Whether it is measured of strokes only, see ``style.py``.
@@ -63,6 +64,7 @@ class Metric:
     better: Literal["higher", "lower"] | None = None
     shown: Shown = Shown.FILE
     column: str = ""
+    short: str = ""
     chooses_champion: bool = False
     optional: bool = False
     strokes_only: bool = False
@@ -98,7 +100,7 @@ class Metric:
 CHANCE = ("chance", "factor/<factor>/chance")
 METRICS = (
     Metric("leakage/mean", "class in z", "strongest probe on means",
-           "lower", Shown.OVERVIEW, "leakage, means", chooses_champion=True),
+           "lower", Shown.OVERVIEW, "leakage, means", "leakage", chooses_champion=True),
     Metric("leakage/posterior", "class in z", "strongest probe on mean and log-variance",
            "lower", Shown.HEADLINE, "leakage, mean and variance"),
     Metric("leakage/sampled", "class in z", "strongest probe on samples",
@@ -116,7 +118,7 @@ METRICS = (
     Metric("leakage/standard_error", "class in z", "standard error of an accuracy at chance"),
     Metric("leakage/mean_<probe>", "class in z", "each probe of the panel on means", "lower"),
     Metric("specified/probe_accuracy", "class in s", "linear probe",
-           "higher", Shown.OVERVIEW, "class in s"),
+           "higher", Shown.OVERVIEW, "class in s", "in s"),
     Metric("specified/neighbours_accuracy", "class in s", "nearest neighbours", "higher"),
     Metric("specified/perceptron_accuracy", "class in s", "perceptron", "higher"),
     Metric("specified/retrieval_map", "class in s", "retrieval, mean average precision",
@@ -128,7 +130,7 @@ METRICS = (
     Metric("control/variance_from_posterior", "controls",
            "class in the variance: mean and log-variance, at 1"),
     Metric("swap/identity_accuracy", "swaps", "show the identity asked for",
-           "higher", Shown.OVERVIEW, "swaps", chooses_champion=True),
+           "higher", Shown.OVERVIEW, "swaps", "swaps", chooses_champion=True),
     Metric("swap/prior_identity_accuracy", "swaps", "identity, style from the prior",
            "higher", Shown.HEADLINE, "prior styles"),
     Metric("swap/sampled_identity_accuracy", "swaps", "identity, sampled style",
@@ -154,7 +156,7 @@ METRICS = (
     Metric("swap/style_from_identity", "swaps",
            "style of the identity's source (largest |correlation|)", "lower", strokes_only=True),
     Metric("reconstruction/mse", "images", "squared error per pixel",
-           "lower", Shown.OVERVIEW, "MSE", chooses_champion=True),
+           "lower", Shown.OVERVIEW, "MSE", "MSE", chooses_champion=True),
     Metric("reconstruction/psnr", "images", "PSNR, dB", "higher", Shown.FIGURE),
     Metric("reconstruction/ssim", "images", "SSIM", "higher", Shown.FIGURE),
     Metric("distance/frechet_swap_prior", "images", "Fréchet distance to real images: prior styles",
@@ -212,6 +214,7 @@ METRICS = (
 HEADLINES = tuple(metric for metric in METRICS if metric.shown <= Shown.HEADLINE)
 FIGURE_METRICS = tuple(metric for metric in METRICS if metric.shown <= Shown.FIGURE)
 OVERVIEW_KEYS = tuple(metric.key for metric in METRICS if metric.shown <= Shown.OVERVIEW)
+SHORT = {metric.key: metric.short for metric in METRICS if metric.short}
 SINGLES = tuple(metric for metric in METRICS if "<" not in metric.key)  # no families
 # The metrics by which a champion may be chosen: evaluate.champion_by is one of their keys.
 CHAMPION_METRICS = tuple(metric for metric in METRICS if metric.chooses_champion)
@@ -231,6 +234,11 @@ def described_keys(rows: Iterable[Metric], keys: Iterable[str]) -> list[tuple[st
 def headlines_first(metrics: Metrics) -> Metrics:
     """Orders metrics: headlines in the order of the table, then the rest as they are."""
     return {key: metrics[key] for key, _ in described_keys(HEADLINES, metrics)} | metrics
+
+
+def shortened(metrics: Metrics) -> Metrics:
+    """The four headline numbers by their short titles, to three significant digits."""
+    return {short: float(f"{metrics[key]:.3g}") for key, short in SHORT.items() if key in metrics}
 
 
 def expected_keys(strokes: bool) -> list[str]:

@@ -27,6 +27,7 @@ from torch.optim.swa_utils import AveragedModel
 from vaegan.data import stratified_subset
 from vaegan.evaluation.calibration import calibrator, class_prior
 from vaegan.evaluation.standardise import Standardise, nonconstant, standardiser
+from vaegan.progress import followed
 from vaegan.rng import derive_seed, numpy_rng, torch_rng
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -130,9 +131,10 @@ def perceptron(
         raise TooFewCodesError(f"{len(codes)} codes, expected three or more")
     standardise = standardiser(codes)
     inputs, target = torch.from_numpy(standardise(codes)), torch.from_numpy(np.array(labels))
+    count = networks or NETWORKS
     members = [
         _fit_network(inputs, target, class_count, derive_seed(seed, "perceptron", number))
-        for number in range(networks or NETWORKS)
+        for number in followed(range(count), "perceptrons", count)
     ]
 
     def predict(given: np.ndarray) -> np.ndarray:
@@ -167,7 +169,7 @@ def _fit_network(
     batches = _shuffled_batches(left, batch, torch_rng(seed, "perceptron-batches"))
     noise = torch_rng(seed, "perceptron-noise")
     lowest, best, best_round = float("inf"), average, 0
-    for number in range(ROUNDS):
+    for number in followed(range(ROUNDS), "rounds", ROUNDS):
         for rows in itertools.islice(batches, steps):
             blurred = torch.randn((batch, inputs.shape[1]), generator=noise).mul_(INPUT_NOISE)
             loss = F.cross_entropy(network(blurred.add_(inputs[rows])), target[rows])
@@ -228,6 +230,8 @@ PANEL: dict[str, Fit] = {
     "trees": trees,
     "perceptron": perceptron,
 }
+# In seconds whatever the number of codes, for tuning: these read less than networks and trees do.
+PLAIN: dict[str, Fit] = {"logistic": logistic, "quadratic": quadratic, "neighbours": neighbours}
 # Fast, for codes of which it is known, or obvious, how much a probe can read.
 QUICK: dict[str, Fit] = {
     "logistic": logistic,

@@ -12,6 +12,7 @@ LONGEST_NAME = 16  # characters of a class's name
 COLOURS = ["#332288", "#CC6677", "#44AA99", "#DDCC77", "#882255"]
 COLOURS += ["#88CCEE", "#117733", "#999933", "#AA4499", "#555555"]
 MARKERS = "os^DvPX<*>"
+MISREAD = "#D55E00"  # Okabe and Ito's vermilion (jfly.uni-koeln.de/color), on grey and black
 
 
 def new_figure(width: float, height: float, title: str, dpi: int = DPI) -> Figure:
@@ -26,13 +27,13 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def shorten(name: str) -> str:
+    """A name, shortened in the middle if it is long."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME // 2]}…{name[1 - LONGEST_NAME // 2 :]}"
+
+
 def class_labels(class_names: Sequence[str]) -> list[str]:
-    """Names of classes, long ones shortened in the middle."""
-    return [
-        plain(
-            name
-            if len(name) <= LONGEST_NAME
-            else f"{name[: LONGEST_NAME // 2]}…{name[1 - LONGEST_NAME // 2 :]}"
-        )
-        for name in class_names
-    ]
+    """Names of classes for matplotlib, long ones shortened."""
+    return [plain(shorten(name)) for name in class_names]

@@ -13,6 +13,7 @@ from vaegan.figures.canvas import COLOURS, MARKERS, new_figure
 
 CHANCE: dict[str, Any] = {"color": "gray", "linestyle": "--"}
 MARKED = 12  # markers along a curve, about
+WIDTH = 8.4  # inches
 
 
 def adversarial_curves(curves: pd.DataFrame, class_counts: np.ndarray, title: str) -> Figure:
@@ -39,16 +40,28 @@ def adversarial_curves(curves: pd.DataFrame, class_counts: np.ndarray, title: st
     }
     latent_game = {"critic_loss": "critic", "confusion_loss": "confusion\n(encoder)"}
     accuracies = {"discriminator_accuracy": "discriminator", "critic_accuracy": "critic"}
-    figure = new_figure(9.2, 8.0, title)
-    images, latents, accuracy = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2.5, 1.5))
+    figure = new_figure(WIDTH, 9.6, title)
+    images, latents, accuracy = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
     images.axhline(np.log(2), **CHANCE, label="log 2: undecided")
     shares = class_counts[class_counts > 0] / class_counts.sum()
     latents.axhline(-(shares * np.log(shares)).sum(), **CHANCE, label="critic at chance")
     accuracy.axhline(shares.max(), **CHANCE, label="critic at chance")
-    _plot_curves(images, curves, image_game, "image game: real or generated?", "loss (nats)")
-    _plot_curves(latents, curves, latent_game, "latent game: which class?", "loss (nats)")
-    _plot_curves(accuracy, curves, accuracies, "accuracy of the adversaries", "accuracy")
-    accuracy.set(ylim=(-0.03, 1.03), xlabel="step")
+    _plot_curves(
+        images, curves, image_game, "loss (nats)", "image game: real or generated?",
+        "Healthy: all level off. A discriminator near 0 has won; the generator learns no more.",
+    )  # fmt: skip
+    _plot_curves(
+        latents, curves, latent_game, "loss (nats)", "latent game: which class?",
+        "Healthy: the critic stays near the dashed line, where z does not tell it the class.",
+    )  # fmt: skip
+    _plot_curves(
+        accuracy, curves, accuracies, "accuracy", "accuracy of the adversaries",
+        "Healthy: both stay below 1; the nearer the critic is to chance, the less z tells.",
+    )  # fmt: skip
+    top = max(images.get_ylim()[1], latents.get_ylim()[1])  # one unit, one scale
+    images.set_ylim(0, top)
+    latents.set_ylim(0, top)
+    accuracy.set(ylim=(-0.03, 1.03), xlabel="step", xlim=_steps(curves))
     return figure
 
 
@@ -70,21 +83,37 @@ def reconstruction_curves(curves: pd.DataFrame, title: str) -> Figure:
         "partner_loss": "with the partner's\nspecified code",
     }
     divergences = {"specified_kl_loss": "specified", "unspecified_kl_loss": "unspecified"}
-    figure = new_figure(9.2, 6.0, title)
+    figure = new_figure(WIDTH, 7.2, title)
     above, below = figure.subplots(2, 1, sharex=True)
     above.set_yscale("log")
     above.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     above.yaxis.set_major_formatter("{x:g}")
     above.yaxis.set_minor_formatter("")
-    unit = "squared error per image,\nsummed over pixels (log scale)"
-    _plot_curves(above, curves, errors, "reconstruction", unit)
-    _plot_curves(below, curves, divergences, "KL from the prior", "KL (nats)")
-    below.set_xlabel("step")
+    _plot_curves(
+        above, curves, errors, "squared error per image,\nsummed over pixels (log scale)",
+        "reconstruction", "Healthy: falls, then levels off. Lower is better.",
+    )  # fmt: skip
+    _plot_curves(
+        below, curves, divergences, "KL (nats)", "KL from the prior",
+        "Healthy: levels off well above 0. A code at 0 is empty: the decoder ignores it.",
+    )  # fmt: skip
+    below.set_ylim(bottom=0)
+    below.set(xlabel="step", xlim=_steps(curves))
     return figure
 
 
+def _steps(curves: pd.DataFrame) -> tuple[float, float]:
+    """Limits of the step, the same for all curves of a training."""
+    return 0, 1.02 * float(curves["step"].max())
+
+
 def _plot_curves(
-    axes: Axes, curves: pd.DataFrame, names: Mapping[str, str], title: str, unit: str
+    axes: Axes,
+    curves: pd.DataFrame,
+    names: Mapping[str, str],
+    unit: str,
+    title: str,
+    healthy: str,
 ) -> None:
     """Plots the columns of ``names`` over the step, with a legend to the right of the axes."""
     if "step" not in curves or curves.empty:
@@ -95,10 +124,11 @@ def _plot_curves(
         title = f"{title} (these terms are off)"
     every = 1 + len(curves) // MARKED
     for (column, name), colour, marker in zip(names.items(), COLOURS, MARKERS, strict=False):
-        line = axes.plot(curves["step"], curves[column], color=colour, label=name)[0]
-        line.set(marker=marker, markersize=5, markevery=every)
-    axes.set_title(title, fontsize=11)
-    axes.set_ylabel(unit)
+        line = axes.plot(curves["step"], curves[column], color=colour, label=name, linewidth=2)[0]
+        line.set(marker=marker, markersize=6, markevery=every)
+    axes.set_title(f"{title}\n", fontsize=12, fontweight="bold", loc="left")
+    axes.text(0, 1.02, healthy, fontsize=10, color="#444444", transform=axes.transAxes)
+    axes.set_ylabel(unit, fontsize=11)
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, fontsize=9)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, fontsize=10)

@@ -6,49 +6,65 @@ whole figure.
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from vaegan.figures.canvas import DPI, new_figure
+from vaegan.figures.canvas import DPI, MISREAD, class_labels, new_figure, plain
 
-CELL, TABLE_WIDTH, MIN_WIDTH = 0.6, 8.4, 7.0  # inches: largest cell, all cells, narrowest figure
+CELL, TABLE_WIDTH, MIN_WIDTH = 0.76, 8.9, 7.0  # inches: largest cell, all cells, narrowest figure
 BORDER, GREY = 1, 0.6  # pixels of frame around each image in its cell, and their value
 FINEST = 300  # dots per inch, at most
 EDGE = 0.35  # cells between a table and the images that it was generated from
+COPY = "generated"
+PAIR = 0.15  # cells between two pairs
+CHARACTER, LINE = 0.085, 0.17  # inches: a character of a label, and a line
+BOLD = 0.095  # inches: a bold character
+LABEL: dict[str, Any] = {"fontsize": 9, "color": "white", "fontweight": "bold"}
+LABEL["bbox"] = {"facecolor": MISREAD, "edgecolor": "none", "boxstyle": "square,pad=0.1"}
 
 
 def reconstruction_grid(
     originals: np.ndarray, generated: np.ndarray, columns: int, title: str
 ) -> Figure:
-    """Plots original images beside their reconstructions, in the same order.
+    """Plots each original image above its reconstruction.
 
     Args:
         originals: float32 (N, C, H, W) in [0, 1], N >= 1, laid out row by row.
         generated: The same shape and range.
-        columns: Images per row in either grid, >= 1; the last row may be short.
+        columns: Pairs per row, >= 1; the last row may be short.
 
     Raises:
         ValueError: shape or range is wrong, or columns < 1.
     """
-    _check_images("originals", originals, (None,) * 4)
-    _check_images("generated", generated, originals.shape)
+    check_images("originals", originals, (None,) * 4)
+    check_images("generated", generated, originals.shape)
     if columns < 1:
         raise ValueError(f"columns must be >= 1, got {columns}")
+    columns = min(columns, len(originals))
     rows = -(-len(originals) // columns)
-    figure = _table_figure(2 * columns + EDGE, rows, originals, title)
-    panels = {"original": originals, "generated": generated}
-    for axes, (name, images) in zip(figure.subplots(1, 2), panels.items(), strict=True):
-        filled = np.full((rows * columns, *images.shape[1:]), GREY, np.float32)
-        filled[: len(images)] = images
-        _plot_table(axes, filled.reshape(rows, columns, *images.shape[1:]))
-        axes.set_title(name)
+    height = rows * (2 + PAIR) - PAIR
+    figure = table_figure(columns + cells_for(len(COPY) + 1, columns), height, originals, title)
+    axes = figure.subplots()
+    bare_table(axes, columns, height)
+    for row in range(rows):
+        part = slice(row * columns, (row + 1) * columns)
+        plot_cells(axes, np.stack([originals[part], generated[part]]), top=row * (2 + PAIR))
+    axes.set_yticks([0.5, 1.5], ["original", COPY], fontsize=10)
     return figure
 
 
 def swap_grid(
-    identities: np.ndarray, styles: np.ndarray, generated: np.ndarray, title: str
+    identities: np.ndarray,
+    styles: np.ndarray,
+    generated: np.ndarray,
+    names: Sequence[str],
+    misread: Mapping[tuple[int, int], str],
+    title: str,
 ) -> Figure:
     """Plots swaps, identity by column and style by row, with the source images along the edges.
 
@@ -56,96 +72,81 @@ def swap_grid(
         identities: float32 (I, C, H, W) in [0, 1], along the top edge.
         styles: float32 (R, C, H, W), along the left edge.
         generated: float32 (R, I, C, H, W), generated[r, i] with style r and identity i.
+        names: Of the class of each identity, I of them.
+        misread: By row and column, the class that a classifier reads in a generated image where it
+            is not the identity's: these are framed, and named.
+        title: Title of the figure.
 
     Raises:
         ValueError: shape or range is wrong.
     """
-    _check_images("identities", identities, (None,) * 4)
-    _check_images("styles", styles, (None, *identities.shape[1:]))
+    check_images("identities", identities, (None,) * 4)
+    check_images("styles", styles, (None, *identities.shape[1:]))
     rows, columns = len(styles), len(identities)
-    _check_images("generated", generated, (rows, columns, *identities.shape[1:]))
+    check_images("generated", generated, (rows, columns, *identities.shape[1:]))
+    if len(names) != columns:
+        raise ValueError(f"expected {columns} names, got {len(names)}")
     edge = 1 + EDGE
-    figure = _table_figure(columns + edge, rows + edge, identities, title)
+    labels = class_labels(names)
+    longest = max(map(len, labels))
+    cell = min(CELL, TABLE_WIDTH / (columns + edge))
+    upright = longest * CHARACTER > cell
+    room = LINE if not upright else longest * CHARACTER + 2 * LINE
+    figure = table_figure(columns + edge, rows + edge, identities, title, room)
     axes = figure.subplots()
-    _plot_table(axes, generated, edge=edge)
-    _plot_cells(axes, identities[np.newaxis], top=-edge)
-    _plot_cells(axes, styles[:, np.newaxis], left=-edge)
-    axes.axhline(-EDGE / 2, color="black", linewidth=1)
-    axes.axvline(-EDGE / 2, color="black", linewidth=1)
+    bare_table(axes, columns, rows, edge)
+    plot_cells(axes, generated)
+    plot_cells(axes, identities[np.newaxis], top=-edge)
+    plot_cells(axes, styles[:, np.newaxis], left=-edge)
+    axes.axhline(-EDGE / 2, color="gray", linewidth=1)
+    axes.axvline(-EDGE / 2, color="gray", linewidth=1)
+    axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
+    axes.set_xticks(np.arange(columns) + 0.5, labels, fontsize=10, rotation=90 * upright)
     axes.set(xlabel="identity of ...", ylabel="style of ...")
+    for (row, column), name in misread.items():
+        frame(axes, row, column)
+        room = int(cell / BOLD)
+        label = plain(name if len(name) <= room else f"{name[: room - 1]}…")
+        axes.text(column + 0.05, row + 0.95, label, ha="left", va="bottom", **LABEL)
     return figure
 
 
-def style_variation(
-    source: np.ndarray,
-    sweeps: np.ndarray,
-    positions: np.ndarray,
-    borrowed_styles: np.ndarray,
-    borrowed: np.ndarray,
-    title: str,
+def table_figure(
+    columns: float, rows: float, images: np.ndarray, title: str, room: float = 0.0
 ) -> Figure:
-    """Plots one image's specified code, held fixed while the unspecified code varies.
-
-    Above, one dimension at a time; below, the whole code of other images.
-
-    Args:
-        source: float32 (C, H, W) in [0, 1], the image whose specified code is held fixed.
-        sweeps: float32 (Z, T, C, H, W), dimension z at position t.
-        positions: (T,), in standard deviations of the dimension over the data.
-        borrowed_styles: float32 (K, C, H, W), the images whose unspecified code is borrowed.
-        borrowed: float32 (K, C, H, W), the images generated with it.
-
-    Raises:
-        ValueError: shape or range is wrong.
-    """
-    _check_images("source", source, (None,) * 3)
-    _check_images("sweeps", sweeps, (None, None, *source.shape))
-    _check_images("borrowed_styles", borrowed_styles, (None, *source.shape))
-    _check_images("borrowed", borrowed, borrowed_styles.shape)
-    rows, columns = sweeps.shape[:2]
-    if np.shape(positions) != (columns,):
-        raise ValueError(f"positions must be ({columns},), got {np.shape(positions)}")
-    widest = max(columns, len(borrowed))
-    figure = _table_figure(widest + 2, rows + 4, source, title)  # room for text between
-    grid = figure.add_gridspec(2, 2, width_ratios=(1, widest), height_ratios=(rows, 2))
-    held = figure.add_subplot(grid[0, 0], anchor="N")
-    swept = figure.add_subplot(grid[0, 1], anchor="NW")
-    whole = figure.add_subplot(grid[1, 1], anchor="NW")
-    _plot_table(held, source[np.newaxis, np.newaxis])
-    _plot_table(swept, sweeps, widest)
-    _plot_table(whole, np.stack([borrowed_styles, borrowed]), widest)
-    held.set_title("source")
-    swept.set_title("source's specified code, one unspecified dimension moved", loc="left")
-    whole.set_title("source's specified code, style of another image", loc="left")
-    swept.set_xticks(np.arange(columns) + 0.5, [f"{p:g}" for p in positions])
-    swept.set_yticks(np.arange(rows) + 0.5, [f"z{z}" for z in range(rows)])
-    whole.set_yticks([0.5, 1.5], ["style of", "generated"])
-    swept.set_xlabel("position along the dimension (standard deviations over the data)", loc="left")
-    return figure
-
-
-def _table_figure(columns: float, rows: float, images: np.ndarray, title: str) -> Figure:
     """Creates a figure with room for a number of cells in the proportions of the images.
 
     Large images get as many dots as they have pixels, as far as that is sensible.
+
+    Args:
+        columns: Cells across.
+        rows: Cells down.
+        images: Of the shape that the cells show.
+        title: Title of the figure.
+        room: Further inches of height.
     """
     cell = min(CELL, TABLE_WIDTH / columns)
-    height = rows * cell * _proportion(images) + 0.9
+    height = rows * cell * _proportion(images) + 0.7 + 0.2 * title.count("\n") + room
     dpi = min(max(DPI, math.ceil((images.shape[-1] + 2 * BORDER) / cell)), FINEST)
     return new_figure(max(MIN_WIDTH, columns * cell + 0.6), height, title, dpi)
 
 
-def _plot_table(axes: Axes, tiles: np.ndarray, columns: int = 0, edge: float = 0.0) -> None:
-    """Plots tiles (R, K, C, H, W) in bare axes, ``columns`` wide, with an edge above and left."""
-    limits = (-edge, max(columns, tiles.shape[1])), (len(tiles), -edge)
-    axes.set(xlim=limits[0], ylim=limits[1], xticks=[], yticks=[], autoscale_on=False)
+def cells_for(text: int, columns: float) -> float:
+    """Cells that a label of some characters takes beside a table of ``columns`` cells."""
+    inches = text * CHARACTER
+    return inches / min(CELL, (TABLE_WIDTH - inches) / columns)
+
+
+def bare_table(axes: Axes, columns: float, rows: float, edge: float = 0.0) -> None:
+    """Prepares axes for cells, without lines and ticks, with an edge above and to the left."""
+    axes.set(xlim=(-edge, columns), ylim=(rows, -edge), xticks=[], yticks=[], autoscale_on=False)
+    axes.set_anchor("SE")  # where cells leave room, it is for the labels above and to the left
     axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelsize=9)
-    _plot_cells(axes, tiles)
+    axes.tick_params(length=0, labelsize=10)
 
 
-def _plot_cells(axes: Axes, tiles: np.ndarray, left: float = 0.0, top: float = 0.0) -> None:
+def plot_cells(axes: Axes, tiles: np.ndarray, left: float = 0.0, top: float = 0.0) -> None:
     """Plots tiles (R, K, C, H, W) as one picture with its upper left corner at (left, top)."""
     rows, columns = tiles.shape[:2]
     around = [(0, 0)] * 3 + [(BORDER, BORDER)] * 2
@@ -157,12 +158,18 @@ def _plot_cells(axes: Axes, tiles: np.ndarray, left: float = 0.0, top: float = 0
     axes.imshow(shades, "gray", vmin=0.0, vmax=1.0, extent=extent, aspect=_proportion(tiles))
 
 
+def frame(axes: Axes, row: float, column: float) -> None:
+    """Frames a cell."""
+    line = Rectangle((column, row), 1, 1, fill=False, edgecolor=MISREAD, linewidth=3, zorder=3)
+    axes.add_patch(line)
+
+
 def _proportion(images: np.ndarray) -> float:
     """Ratio of a cell's height to its width."""
     return (images.shape[-2] + 2 * BORDER) / (images.shape[-1] + 2 * BORDER)
 
 
-def _check_images(name: str, images: np.ndarray, shape: tuple[int | None, ...]) -> None:
+def check_images(name: str, images: np.ndarray, shape: tuple[int | None, ...]) -> None:
     """Raises ValueError unless images have the shape (None: any length >= 1), C and range."""
     fits = images.ndim == len(shape) and all(
         have >= 1 if want is None else have == want

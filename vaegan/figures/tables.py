@@ -1,30 +1,111 @@
-"""Tables: metrics with their intervals, and confusion matrices of swaps."""
+"""The table of metrics: each in words, with its interval, its direction and a comparison."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from vaegan.figures.canvas import NAMED_CLASSES, class_labels, new_figure, plain
+from vaegan.evaluation.metrics import FIGURE_METRICS, Metric, described_keys
+from vaegan.figures.canvas import new_figure, plain
+from vaegan.figures.numbers import written
 
 ROW_HEIGHT = 0.27  # inches per row of a table
 TITLE_LINE = 0.2  # inches per further line of a title
-MATRIX, CHARACTER = 4.0, 0.08  # inches: side of a matrix, width of a character
-WRITTEN = 12  # classes of which the shares are written into the matrix, at most
-SHOWN_ABOVE = 0.005  # of a row's images; smaller shares are left blank
+HEADS = {"": 0.13, "metric": 0.34, "value": 0.07, "95 % interval": 0.15, "better": 0.09}
+BESIDE = "to compare with"
+LEAST_BITS = 0.005  # that are written as a number
+DIRECTIONS = {"higher": "↑ higher", "lower": "↓ lower", None: ""}
+# Metrics that are shown beside another one, with the words that introduce them.
+COMPARED = {
+    "leakage/": ("chance", "leakage/chance"),
+    "distance/frechet_": ("two halves of real images", "distance/frechet_real"),
+}
 
 
-def metric_table(
-    rows: Sequence[tuple[str, str, float, tuple[float, float] | None]], title: str
-) -> Figure:
-    """Tabulates metrics in groups, each with its value and its interval if it has one.
+@dataclass(frozen=True)
+class Row:
+    """A row of the table of metrics.
+
+    Attributes:
+        group: Heading; rows of one group follow each other.
+        words: The metric.
+        value: With its unit.
+        interval: Ends of the 95 % interval; empty if there is none.
+        better: The better direction; empty if neither is.
+        beside: Numbers to compare the value with.
+    """
+
+    group: str
+    words: str
+    value: str
+    interval: str = ""
+    better: str = ""
+    beside: str = ""
+
+
+def metric_rows(metrics: Mapping[str, Any], labels: np.ndarray) -> list[Row]:
+    """Describes the metrics that the figure shows, in the order of METRICS.
+
+    Bits stand beside the accuracy of the same probe, out of the entropy of the classes: probes may
+    find the class more often than by chance and yet know little about it.
 
     Args:
-        rows: Group, words, value, and the ends of a 95 % interval or None. Rows of one group follow
-            each other.
+        metrics: By key, with the intervals' ends.
+        labels: Classes of the images that were measured, int (N,).
+    """
+    shares = np.bincount(labels)[np.unique(labels)] / len(labels)
+    entropy = float(-(shares * np.log2(shares)).sum())
+    rows = []
+    for key, metric in described_keys(FIGURE_METRICS, metrics):
+        beside = [other for _, other in COMPARED.values()]
+        if key in beside or key.endswith("_bits"):
+            continue
+        value, between = written(key, float(metrics[key]), interval_of(key, metrics))
+        rows.append(
+            Row(
+                metric.group,
+                metric.words_of(key, {}),
+                value,
+                between,
+                DIRECTIONS[metric.better],
+                "; ".join(_beside(key, metric, metrics, entropy)),
+            )
+        )
+    return rows
+
+
+def interval_of(key: str, metrics: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The ends of a metric's interval, None if it has none."""
+    low, high = (metrics.get(f"interval/{key}_{end}") for end in ("low", "high"))
+    return None if low is None or high is None else (float(low), float(high))
+
+
+def _beside(key: str, metric: Metric, metrics: Mapping[str, Any], entropy: float) -> list[str]:
+    """What to compare a metric with: chance, an oracle, real images, the bits that there are."""
+    said = []
+    for prefix, (words, other) in COMPARED.items():
+        if key.startswith(prefix) and other in metrics:
+            said.append(f"{words} {written(other, float(metrics[other]))[0]}")
+    own = metric.words_of(key, dict(metrics)).removeprefix(metric.words_of(key, {}))
+    if own:  # "; oracle 0.964"
+        word, _, number = own.removeprefix("; ").rpartition(" ")
+        said.append(f"{word} {written(key, float(number))[0]}")
+    bits = metrics.get(f"{key}_bits")
+    if bits is not None and math.isfinite(bits):
+        least = f"{bits:.2f}" if bits >= LEAST_BITS else "under 0.01"
+        said.append(f"{least} of {entropy:.2f} bits")
+    return said
+
+
+def metric_table(rows: Sequence[Row], title: str) -> Figure:
+    """Tabulates metrics in groups.
+
+    Args:
+        rows: In order.
         title: Title of the figure.
 
     Raises:
@@ -33,87 +114,31 @@ def metric_table(
     if not rows:
         raise ValueError("a table of metrics needs one row or more")
     height = 0.9 + TITLE_LINE * title.count("\n") + ROW_HEIGHT * (len(rows) + 1)
-    figure = new_figure(8.0, height, title)
+    figure = new_figure(9.9, height, title)
     axes = figure.subplots()
     axes.axis("off")
     cells, previous = [], None
-    for group, words, value, interval in rows:
-        between = "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
-        cells.append([group if group != previous else "", plain(words), f"{value:.4f}", between])
-        previous = group
+    for row in rows:
+        group = row.group if row.group != previous else ""
+        cells.append(
+            [group, plain(row.words), row.value, row.interval, row.better, plain(row.beside)]
+        )
+        previous = row.group
+    widths = [*HEADS.values(), 1 - sum(HEADS.values())]
     table = axes.table(
         cells,
-        colLabels=["", "metric", "value", "95 % interval"],
-        colWidths=[0.18, 0.44, 0.14, 0.24],
+        colLabels=[*HEADS, BESIDE],
+        colWidths=widths,
         cellLoc="left",
         bbox=Bbox.unit(),
         edges="horizontal",
     )
     table.auto_set_font_size(False)
     table.set_fontsize(9)
-    for (row, column), cell in table.get_celld().items():
+    for (number, column), cell in table.get_celld().items():
         cell.set_edgecolor("#cccccc")
-        if column == 2:
-            cell.set_text_props(ha="right")
-        if row == 0 or column == 0:
+        cell.PAD = 0.02 if column != 3 else 0.12
+        cell.set_text_props(ha="right" if column == 2 else "left")
+        if number == 0 or column in (0, 2):
             cell.set_text_props(weight="bold")
     return figure
-
-
-def confusion_matrices(
-    matrices: Mapping[str, np.ndarray], class_names: Sequence[str], title: str
-) -> Figure:
-    """Plots which class the classifier predicts for swaps of each class, as shares of each row.
-
-    Of more than 12 classes only the colours are shown; more than 20 are numbered, not named.
-
-    Args:
-        matrices: By the source of the style, int (K, K); rows: the class asked for.
-        class_names: K names.
-        title: Title of the figure.
-
-    Raises:
-        ValueError: a matrix is not (K, K), or there is none.
-    """
-    count = len(class_names)
-    wrong = {name: m.shape for name, m in matrices.items() if m.shape != (count, count)}
-    if wrong or not matrices:
-        raise ValueError(f"expected matrices {(count, count)}, got {wrong or 'none'}")
-    named = count <= NAMED_CLASSES
-    if not named:
-        title += f"\n{count} classes: only {NAMED_CLASSES} or fewer are named"
-    height = 5.2 + TITLE_LINE * title.count("\n")
-    figure = new_figure(0.6 + 4.4 * len(matrices), height, title)
-    for axes, (name, matrix) in zip(
-        figure.subplots(1, len(matrices), squeeze=False)[0], matrices.items(), strict=True
-    ):
-        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        right = np.trace(matrix) / max(1, matrix.sum())
-        axes.set_title(f"{name}: {right:.2%} as asked", fontsize=10)
-        if count <= WRITTEN:
-            _write_shares(axes, shares)
-        if named:
-            _name_classes(axes, class_labels(class_names))
-        axes.set_xlabel("class predicted by the classifier")
-        axes.set_ylabel("class asked for")
-    return figure
-
-
-def _write_shares(axes: Axes, shares: np.ndarray) -> None:
-    """Writes the shares into a matrix."""
-    style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 6.5}
-    for (row, column), share in np.ndenumerate(shares):
-        if share >= SHOWN_ABOVE:
-            text = f"{100 * share:.0f}" if share >= 0.995 else f"{100 * share:.1f}"
-            axes.text(column, row, text, color="white" if share > 0.5 else "black", **style)
-    for row in np.flatnonzero(shares.sum(axis=1) == 0).tolist():
-        axes.text((len(shares) - 1) / 2, row, "none asked for", color="gray", **style)
-
-
-def _name_classes(axes: Axes, labels: list[str]) -> None:
-    """Writes the classes' names on the edges of a matrix, upright if they are long."""
-    count = len(labels)
-    room = MATRIX / count / CHARACTER
-    axes.set_xticks(range(count), labels, fontsize=8, rotation=90 * (max(map(len, labels)) > room))
-    axes.set_yticks(range(count), labels, fontsize=8)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from vaegan.progress import followed
 from vaegan.rng import derive_seed
 from vaegan.training.cuda_graph import GraphedStep
 from vaegan.turns import in_turns
@@ -23,6 +24,7 @@ class TrainingLoop:
         seed: With ``purpose`` and the number of the step, the key of the step's random numbers.
         purpose: See :func:`vaegan.rng.derive_seed`.
         where: Ends the message about a loss that is not finite.
+        title: What the loop does, to log its progress; "" if who runs it reports itself.
 
     Attributes:
         step: Steps done so far.
@@ -38,11 +40,12 @@ class TrainingLoop:
         seed: int,
         purpose: str,
         where: str = "",
+        title: str = "",
     ) -> None:
         self.update, self.set_rates = update, set_rates
         self.device = device
         self.seed, self.purpose = seed, purpose
-        self.where = where
+        self.where, self.title = where, title
         self.step = 0
         self.rng = torch.Generator(device)
         self.graphed = GraphedStep(update, self.rng) if device.type == "cuda" else None
@@ -59,7 +62,8 @@ class TrainingLoop:
         """
         history: list[Tensor] = []
         on_cpu = self.device.type == "cpu"
-        for _ in in_turns(range(steps)) if on_cpu else range(steps):
+        turns = in_turns(range(steps)) if on_cpu else range(steps)
+        for _ in followed(turns, self.title, steps) if self.title else turns:
             losses = self.advance()
             history.append(torch.stack(list(losses.values())))
             if on_cpu:

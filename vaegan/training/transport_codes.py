@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vaegan.data import stratified_subset, to_unit_range
 from vaegan.model.networks import Encoder
+from vaegan.progress import followed
 from vaegan.rng import derive_seed, numpy_rng, torch_rng
 from vaegan.training.augment import vary_style
 from vaegan.training.config import TransportFitConfig
@@ -97,7 +98,8 @@ def _encode_changed(
     size = config.changes, config.images_per_change
     changed_rows = torch.randint(len(rows), size, generator=rng, device=images.device)
     changed = torch.empty(*size, encoder.config.unspecified.dim, device=images.device)
-    for codes, picked in zip(changed, changed_rows, strict=True):
+    pairs = zip(changed, changed_rows, strict=True)
+    for codes, picked in followed(pairs, "encoding images in changed styles", len(changed)):
         varied = vary_style(to_unit_range(images[rows[picked]]), rng, kind, config.mirror)
         codes.copy_(_means(encoder, varied)[1])
     return ChangedCodes(changed_rows, changed)

@@ -132,7 +132,13 @@ def _maximise_likelihood(
         set_rate(optimizer, config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
 
     loop = TrainingLoop(
-        update, set_rates, device, seed, "transport-batch", " of the transport's fit"
+        update,
+        set_rates,
+        device,
+        seed,
+        "transport-batch",
+        " of the transport's fit",
+        "fitting the class transport",
     )
     names, losses = loop.run(config.steps)
     first = min(math.ceil(0.9 * config.steps), config.steps - 1)  # at least one step counts

@@ -63,7 +63,7 @@ class Explorer {
   words(specified, error) {
     const nearest = this.nearestClass(specified);
     const known = nearest === null ? "" : `Its identity code is nearest to “${this.data.classes[nearest]}”. `;
-    const percentiles = this.arrays["map.errors"]?.values;
+    const percentiles = this.arrays["page.errors"]?.values;
     if (!percentiles) return known;
     const below = percentiles.filter((value) => value < error).length;
     const share = Math.min(100, below);

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from PIL.ImageOps import exif_transpose
 
 from pipeline.data import conversion as module
@@ -264,3 +264,58 @@ def test_it_imports_nothing_of_ours_so_that_a_served_model_can_carry_it():
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT.parent)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert not loaded & {"pipeline", "vaegan", "torch", "torchvision", "pydantic", "mlflow"}
+
+
+FRAMED = Conversion((28, 28), "pad", "gray", "black", False, box=20)
+
+
+def drawing(ground: int, ink: int, mode: str = "L") -> Image.Image:
+    """A large, thin 7 in the upper left corner."""
+    image = Image.new(mode, (300, 400), (ground,) * len(Image.new(mode, (1, 1)).getbands()))
+    colour = (ink,) * 3 + (255,) if mode == "RGBA" else ink
+    ImageDraw.Draw(image).line([(30, 40), (130, 40), (80, 240)], fill=colour, width=16)
+    return image
+
+
+@pytest.mark.parametrize("ground", [255, 230])
+def test_a_drawing_on_paper_is_framed_as_mnist_was_made(ground):
+    """Light on black, its longer side 20 pixels, its centre of mass in the middle."""
+    image = FRAMED.convert(drawing(ground, 10)).astype(float)[0]
+    assert image.shape == (28, 28)
+    assert image.max() == pytest.approx(255, abs=1)
+    assert image[0].max() == 0
+    rows, columns = (np.flatnonzero((image > 100).any(axis=axis)) for axis in (1, 0))
+    assert 19 <= rows[-1] - rows[0] + 1 <= 20
+    y, x = np.mgrid[:28, :28] + 0.5
+    assert abs((y * image).sum() / image.sum() - 14) <= 0.5
+    assert abs((x * image).sum() / image.sum() - 14) <= 0.5
+    assert columns[-1] - columns[0] < rows[-1] - rows[0]  # a 7 is higher than wide
+
+
+def test_light_ink_and_transparent_paper_give_the_same_image():
+    expected = FRAMED.convert(drawing(255, 0))
+    np.testing.assert_array_equal(FRAMED.convert(drawing(0, 255)), expected)
+    np.testing.assert_array_equal(FRAMED.convert(drawing(0, 0, "RGBA")), expected)
+
+
+def test_an_image_of_the_final_size_is_not_framed_but_light_on_dark():
+    image = np.zeros((28, 28), np.uint8)
+    image[2:6, 3:20] = 200
+    for given in (image, 255 - image):
+        np.testing.assert_array_equal(FRAMED.convert(Image.fromarray(given))[0], image)
+    assert not FRAMED.convert(Image.new("L", (90, 50), 255)).any()  # empty paper
+
+
+def test_a_conversion_without_a_frame_is_stored_as_before():
+    values = replace(FRAMED, box=None).to_dict()
+    assert "box" not in values
+    assert Conversion.from_dict(values) == replace(FRAMED, box=None)
+    assert Conversion.from_dict(FRAMED.to_dict()) == FRAMED
+
+
+def test_exif_at_the_end_of_a_file_that_is_not_loaded_yet_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = io.BytesIO()
+    Image.fromarray(np.zeros((4, 9), np.uint8)).save(content, "PNG", exif=exif)
+    assert flatten(Image.open(content), "black").size == (4, 9)

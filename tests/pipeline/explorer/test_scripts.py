@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pipeline.data.conversion import Conversion
+from pipeline.data.conversion import Conversion, frame
 from tests.pipeline.explorer.conftest import as_in_page, load_into, make_model, run_script
 from vaegan.model.vae import DisentanglingVAE
 
@@ -157,6 +157,9 @@ def test_strokes_are_framed_as_mnist_was_made(scripts):
     y, x = np.mgrid[:28, :28] + 0.5
     assert abs((y * image).sum() / image.sum() - 14) <= 0.5
     assert abs((x * image).sum() / image.sum() - 14) <= 0.5
+    # As the commands for image files do it; Pillow rounds in fixed point.
+    by_python = frame(Image.fromarray(drawn.astype(np.uint8)), (28, 28), 20)
+    assert np.abs(image - by_python[0]).max() <= 2
 
 
 def test_an_empty_drawing_gives_an_empty_image(scripts):

@@ -1,6 +1,7 @@
 """The metrics that the stage writes."""
 
 import json
+from dataclasses import fields, make_dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ from vaegan.evaluation import probes
 from vaegan.evaluation.classifier import train_classifier
 from vaegan.evaluation.description import Instruments
 from vaegan.evaluation.factors import Factor
-from vaegan.evaluation.metrics import METRICS, find_metric
+from vaegan.evaluation.metrics import METRICS, expected_keys, find_metric
 from vaegan.evaluation.unseen import unseen_metrics
 from vaegan.model.vae import DisentanglingVAE
 
@@ -38,10 +39,13 @@ def measured(bars, model_config, monkeypatch):
         for name in ("specified", "unspecified")
         for moment in ("mean", "std")
     } | {"labels": bars.labels}
-    params = SimpleNamespace(seed=0, swaps=500, probe_images=1000)
+    params = SimpleNamespace(seed=0, swaps=500, probe_images=1000, quick=False)
     classifier = train_classifier(bars, steps=20, seed=0)
 
-    def measured(kind: str, factors: dict[str, Factor]) -> tuple[dict[str, float], list[str]]:
+    def measured(
+        kind: str, factors: dict[str, Factor], quick: bool = False
+    ) -> tuple[dict[str, float], list[str]]:
+        params.quick = quick
         instruments = Instruments(classifier, kind == "strokes", dict.fromkeys(factors, classifier))
         given = model, instruments, bars.images, arrays, arrays, params, factors
         metrics, _, left_out = measure_all(*given)
@@ -118,6 +122,39 @@ def test_evaluations_on_other_images_of_unseen_classes_are_of_another_protocol()
     digests += [protocol(test="a", unseen=unseen) for unseen in "ab"]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
+
+
+def test_a_quick_evaluation_fits_no_networks_and_says_so(measured):
+    written, left_out = measured("strokes", {}, quick=True)
+    missing = "specified/perceptron_accuracy"
+    assert set(expected_keys(strokes=True)) - written.keys() == {missing}
+    assert {"leakage/mean_quadratic", "leakage/mean_neighbours"} <= written.keys()
+    assert not {"leakage/mean_trees", "leakage/mean_perceptron"} & written.keys()
+    assert left_out == [
+        "a quick evaluation, with the probes logistic, quadratic, neighbours only",
+        f"{missing} is not measured",
+    ]
+
+
+def test_a_quick_evaluation_is_of_another_protocol_and_a_full_one_of_the_one_before():
+    params = load_params(ROOT / "params.yaml").evaluate
+    splits = {"test": {"arrays": {"images": {"sha256": "a"}}}}
+
+    def protocol(given) -> str:
+        return evaluate.protocol(Dataset({}, {}, {"splits": splits}), given, {"classifier": "c"})
+
+    values = {f.name: getattr(params, f.name) for f in fields(params) if f.name != "effort"}
+    before = make_dataclass("Before", values)(**values)  # as when there was no other effort
+    before.quick = False
+    assert protocol(params) == protocol(before)
+    assert protocol(replace(params, effort="quick")) != protocol(params)
+
+
+def test_a_quick_evaluation_has_limits_and_a_full_one_has_none():
+    params = load_params(ROOT / "params.yaml").evaluate
+    assert params.limited() == params
+    quick = replace(params, effort="quick", swaps=500).limited()
+    assert (quick.test_images, quick.probe_images, quick.swaps) == (2000, 10_000, 500)
 
 
 def test_every_recorded_metric_has_a_row_and_every_row_is_recorded():

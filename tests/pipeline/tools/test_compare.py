@@ -282,18 +282,43 @@ def test_runs_of_a_store_are_compared_outside_of_any_git_repository(outside_git,
             client.log_param(run.info.run_id, key, text)
         client.log_metric(run.info.run_id, "leakage/mean", value)
         client.log_metric(run.info.run_id, "system/memory", 1.0)
+        if seed == 0:  # the other one is of before, or has lost it
+            results = {"leakage/mean": value, "control/label": 1.0, "verdict": "sound"}
+            client.log_dict(run.info.run_id, results, "metrics.json")
         client.set_terminated(run.info.run_id, status)
     assert compare.main(["--record", "runs.csv"]) == 0
-    printed, others = capsys.readouterr().out.split("\nnot in the table:\n")
-    lines = [line.split() for line in printed.splitlines()]
+    said = capsys.readouterr()
+    assert said.err.count("has only its headline metrics") == 1
+    printed, others = said.out.split("\nnot in the table:\n")
+    whose, _, _, *lines = printed.splitlines()
+    assert whose == "your own runs, in mlflow.db"
+    lines = [line.split() for line in lines]
     assert lines[0] == ["|", "what", "was", "changed", "|", "default", "|"]
     assert lines[2] == ["|", "seeds", "|", "2", "|"]
     assert lines[3][:6] == ["|", "leakage,", "means", "↓", "|", "0.3000"]
     assert others.startswith("- default, seed 2 (run ")
     assert others.endswith("): FAILED\n")
-    assert sorted(recorded(Path("runs.csv"))) == ["leakage/mean", "name", "protocol", "seed"]
+    known = recorded(Path("runs.csv"))
+    assert sorted(known) == ["control/label", "leakage/mean", "name", "protocol", "seed"]
+    assert known["control/label"].tolist()[0] == 1.0
     assert compare.main(["--recorded", "runs.csv"]) == 0
-    assert capsys.readouterr().out == printed
+    again = capsys.readouterr().out.splitlines()
+    assert again[0] == "recorded runs, in runs.csv: not made here"
+    assert [line.split() for line in again[3:]] == lines
+
+
+def test_on_a_terminal_of_80_columns_the_table_is_cut_into_parts_that_fit(capsys, monkeypatch):
+    names = ["default", "cycle", "train.lr=0.0005", 'prepare.dataset="a-rather-long-name"', "pairs"]
+    experiments = rows(*((name, seed, 0.2 + seed / 7) for name in names for seed in range(3)))
+    monkeypatch.setattr(compare, "recorded", lambda path: experiments)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert compare.main(["--recorded", "runs.csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    parts = [line for line in lines if "what was changed" in line]
+    assert ["default" in part for part in parts] == [True, False]
+    assert sum("0.3429 ± 0.3549" in line for line in lines) == 2 * len(COLUMNS)
 
 
 def test_recorded_runs_are_read_back_and_a_rerun_replaces_its_own(tmp_path):
@@ -342,10 +367,12 @@ def test_a_record_of_before_protocols_were_recorded_is_read(tmp_path):
     [
         ("Experiment", True),
         ("State", True),
-        ("leakage/mean", True),
+        ("leakage/mean", False),
         ("train.weights.cycle", True),
         ("visualize.seed", True),
         ("leakage/mean_bits", False),
+        ("leakage", True),
+        ("verdict", True),
         ("interval/leakage/mean_low", False),
         ("Created", False),
         ("models", False),

@@ -57,6 +57,7 @@ def test_a_version_by_number_or_alias_gives_a_page_with_a_map_if_its_images_are_
     write_dataset({"train": other, "test": other}, about)
     assert explore.main([version, "-o", str(path)]) == 0
     assert data_of(path)["map"] is None
+    assert "page.errors" in data_of(path)["places"]  # recorded with the version
     note = capsys.readouterr().err
     assert "no map: data/prepared holds negatives" in note
     assert "trained on bars" in note

@@ -5,10 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from PIL import Image
 
 from pipeline.data.conversion import Conversion
 from pipeline.tools import encode_folder, own_images, reconstruct, sample, swap
+from pipeline.tracking import registry
 from tests.pipeline.test_dvc_yaml import import_closure
 
 KINDS = ("colour.png", "small.JPG", "flat.webp", "gray.png", "deep.png", "clear.png")
@@ -155,3 +157,31 @@ def test_no_command_imports_training_or_plotting_code(module):
     needed = import_closure(f"pipeline.tools.{module}")
     assert "pipeline/tracking/registry.py" in needed
     assert not [file for file in needed if file.startswith(("vaegan/training/", "vaegan/figures/"))]
+
+
+class Comparing:
+    """A version's model that finds every second image unlike the others."""
+
+    def predict(self, images, params):
+        assert params == {"task": "compare"}
+        return {"unlike": np.arange(len(images)) % 2 == 1}
+
+
+@pytest.mark.parametrize("compares", [True, False], ids=["knows test images", "registered before"])
+def test_images_unlike_the_trained_ones_are_named(here, monkeypatch, capsys, compares):
+    how = Conversion((16, 12), "pad", "gray", "black", False)
+    version = own_images.Version("version 1", {}, Comparing(), [], how, compares)
+    monkeypatch.setattr(own_images, "open_version", lambda reference: version)
+    files = [Path(name) for name in KINDS[:4]]
+    given = SimpleNamespace(output=Path("out.png"), force=False, files=files, version="1")
+    own_images.load(given)
+    said = capsys.readouterr().err
+    told = "note: unlike the images that the model was trained on: small.JPG, gray.png; "
+    assert said.startswith(told) if compares else said == ""
+
+
+def test_a_version_of_mnist_frames_a_drawing_whenever_it_was_registered(here, monkeypatch):
+    found = MlflowClient().get_model_version(registry.NAME, "1")
+    found.tags["dataset"] = "mnist"
+    monkeypatch.setattr(registry, "list_versions", lambda: [found])
+    assert own_images.open_version("1").conversion.box == 20

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from pipeline.artifacts.paths import MODEL
-from pipeline.stages.evaluate import gates_passed
+from pipeline.stages.evaluate import NO_GATES, gates_passed
 from pipeline.tracking import champion, registry
 from vaegan.model.vae import DisentanglingVAE, weights_digest
 
@@ -267,3 +267,11 @@ def test_an_unreachable_store_does_not_mean_that_there_is_no_champion(register, 
         champion.consider(digest, results(0.3))
     monkeypatch.undo()
     assert holder() == "1"
+
+
+def test_a_quick_evaluation_makes_no_champion(register):
+    said = champion.consider(register(0), results(0.1, gates=NO_GATES, effort="quick"))
+    assert "not champion: not applied: a quick evaluation" in said
+    assert champion.champion_of("mnist") is None
+    with pytest.raises(ValueError, match="a quick evaluation"):
+        champion.promote("1")

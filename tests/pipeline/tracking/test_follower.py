@@ -19,8 +19,9 @@ from pipeline.journal import FOLDER, Journal, journals, read_events
 from pipeline.stages import train
 from pipeline.tools import track
 from pipeline.tracking import champion, follower, registry, store
+from pipeline.tracking.charts import NAMES
 from pipeline.tracking.follower import Follower
-from pipeline.tracking.model_run import ModelRun
+from pipeline.tracking.model_run import HIDDEN, JOURNAL_TAG, ModelRun
 from tests.pipeline.conftest import GRID
 from tests.pipeline.server import Server
 from vaegan.model.vae import weights_digest
@@ -45,7 +46,7 @@ class Followed:
         self.follower.stop(finished=status == "FINISHED")
 
     def steps(self) -> list[int]:
-        query = f"tags.journal = '{self.journal.folder.name}'"
+        query = f"tags.`{HIDDEN}{JOURNAL_TAG}` = '{self.journal.folder.name}'"
         runs = MlflowClient().search_runs([self.follower.experiment], query)
         return steps(runs[0].info.run_id) if runs else []
 
@@ -188,12 +189,12 @@ def on_server(server, small, monkeypatch) -> Server:
 
 def train_and_lose(server: Server, small, monkeypatch, back: int | None) -> None:
     """Trains; the server is lost after step 4, and back after step ``back`` if that is not None."""
-    grids = iter(range(4, 100, 4))
+    grids = iter(range(0, 100, 4))
 
     def grid(model, images) -> np.ndarray:
         step = next(grids)
         if step == 8:
-            wait_until(lambda: steps(newest_run().info.run_id, "lr") == [4])
+            wait_until(lambda: steps(newest_run().info.run_id, NAMES["lr"]) == [4])
             server.stop()
         if step == back:
             server.start()
@@ -212,10 +213,11 @@ def newest_run():
 
 def whole(found) -> None:
     """A run with all that a training logs, and its model registered."""
-    assert steps(found.info.run_id, "partner_loss") == [4, 8, 12]
+    assert steps(found.info.run_id, NAMES["partner_loss"]) == [4, 8, 12]
     assert found.info.status == "FINISHED"
     assert "failure" not in found.data.tags
-    assert found.data.tags["sha256.models"]
+    record = mlflow.artifacts.load_dict(f"{found.info.artifact_uri}/provenance.json")
+    assert record["sha256.models"]
     version = registry.version_of(weights_digest(MODEL))  # of the first run that trained these
     assert mlflow.get_run(version.run_id).data.tags["model.sha256"] == weights_digest(MODEL)
     assert registry.load().predict(np.zeros((1, 1, 16, 16), np.float32)).shape == (1, 1, 16, 16)

@@ -79,7 +79,7 @@ def test_versions_aliases_and_artifacts_are_whole_again_after_the_disk_was_clear
     before = listing()
     runs = {run_id: artifacts(run_id) for _, _, run_id, _ in before}
     assert "metrics.json" in runs[before[0][2]]
-    assert any(name.startswith("images/samples+step+10") for name in runs[before[1][2]])
+    assert any("samples+step+10" in name for name in runs[before[1][2]])
     clear(Path("mlruns"))
     assert not loads("vaegan@champion-bars")
     capsys.readouterr()

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import json
 import sys
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,7 +23,7 @@ COLOR = conversion.Conversion((16, 12), "stretch", "color", "white", False)
 INVERTED = conversion.Conversion((16, 12), "crop", "gray", "black", True)
 
 
-def served(folder, how, names=(), codes=None):
+def served(folder, how, names=(), codes=None, tests=None):
     """A served model of random weights, as MLflow loads it; its normalisation has seen images."""
     codes_of = CodeConfig(3, True, False), CodeConfig(4, True, False)
     shape = (1 if how.channels == "gray" else 3, *how.image_size)
@@ -39,6 +41,10 @@ def served(folder, how, names=(), codes=None):
         codes = np.eye(len(names), 3, dtype=np.float32) if codes is None else codes
         served_model.write_identities(path, list(names), codes)
         registered["identities"] = str(path)
+    if tests is not None:
+        errors = served_model.reconstruction_errors(untrained, torch.from_numpy(tests))
+        served_model.write_percentiles(folder / "errors.json", errors)
+        registered["errors"] = str(folder / "errors.json")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "conversion", conversion)  # as its copy is in a version
         model = served_model.ServedModel()
@@ -206,3 +212,38 @@ def test_where_a_class_would_be_a_guess_it_is_refused(folder, names, asked, mess
     assert refusal.value.message.startswith(message)
     if names == "shifted":
         assert refusal.value.message.endswith("1, 2, 10")
+
+
+def of_one_kind(count, level=60):
+    """Dark images with some noise, uint8 (n, 16, 12)."""
+    rng = np.random.default_rng(count)
+    return (level * rng.random((count, 16, 12))).astype(np.uint8)
+
+
+def test_an_image_unlike_the_test_images_is_told(folder):
+    model = served(folder, GRAY, tests=of_one_kind(500)[:, None].astype(np.float32) / 255)
+    others = list(of_one_kind(400))
+    compared = model.predict(None, others, {"task": "compare"})
+    assert np.mean(compared["unlike"]) == pytest.approx(0.01, abs=0.02)  # the rate of false alarms
+    assert 30 <= np.median(compared["percentile"]) <= 70
+    usual = [image for image, unlike in zip(others, compared["unlike"], strict=True) if not unlike]
+    strange = (np.random.default_rng(0).random((16, 12)) > 0.5).astype(np.uint8) * 255
+    with pytest.warns(UserWarning, match=r"unlike the images .*: image 1; its reconstruction"):
+        model.predict(None, [usual[0], strange], {"task": "encode"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(None, usual, {"task": "reconstruct"})
+
+
+def test_a_version_without_test_images_compares_nothing(folder):
+    model = served(folder, GRAY)
+    model.predict(None, [photograph()])  # no warning
+    with pytest.raises(MlflowException, match="registered without test images"):
+        model.predict(None, [photograph()], {"task": "compare"})
+
+
+def test_the_message_of_a_refusal_stays_one_sentence_whatever_the_server_puts_before_it():
+    error = served_model._refusal("one sentence")
+    error.message = f"Failed to predict data '{list(range(1000))}'. \nError: {error.message}"
+    assert json.loads(error.serialize_as_json())["message"] == "one sentence"
+    assert error.get_http_status_code() == 400

@@ -400,7 +400,9 @@ def test_mlflows_page_has_a_view_with_the_main_columns_first(workspace):
     identity = store.connect()
     tags = mlflow.get_experiment(identity).tags
     view = json.loads(tags["mlflow.sharedViewState.first"])
-    assert view["selectedColumns"][0] == "metrics.`leakage/mean`"
+    # The description begins with the verdict; the page shows it before the metrics.
+    first, second, *_ = view["selectedColumns"]
+    assert (first, second) == ("attributes.`Description`", "metrics.`leakage/mean`")
     assert "params.`train.lr`" in view["selectedColumns"]
 
 

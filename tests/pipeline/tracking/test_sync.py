@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline.artifacts.classifiers import factor_words
 from pipeline.artifacts.files import sha256, write_json
 from pipeline.artifacts.paths import METRICS, MODEL, PREPARED, repository
 from pipeline.journal import EVENTS, FOLDER, Journal, read_events
-from pipeline.tracking import champion, registry, store, sync
+from pipeline.tracking import champion, record, registry, store, sync
+from pipeline.tracking.model_run import HIDDEN
 from pipeline.tracking.provenance import provenance
 from tests.pipeline.conftest import GRID
 from vaegan.model.vae import DisentanglingVAE, weights_digest
@@ -28,6 +30,11 @@ ROOT = Path(__file__).parents[3]
 
 def steps(run_id: str, metric: str = "loss") -> list[int]:
     return [point.step for point in MlflowClient().get_metric_history(run_id, metric)]
+
+
+def recorded(run_id: str) -> dict[str, str]:
+    """The record of a run's origin."""
+    return mlflow.artifacts.load_dict(f"{mlflow.get_run(run_id).info.artifact_uri}/{record.FILE}")
 
 
 def content(run_id: str) -> dict:
@@ -42,6 +49,7 @@ def content(run_id: str) -> dict:
                 artifacts.add(file.path.split("+step+")[0] + file.path.partition("+step+")[2][:4])
     return {
         "tags": {k: v for k, v in run.data.tags.items() if k != "mlflow.log-model.history"},
+        "record": recorded(run_id),
         "params": run.data.params,
         "metrics": {
             name: [(p.step, p.value, p.timestamp) for p in client.get_metric_history(run_id, name)]
@@ -72,10 +80,10 @@ def test_the_run_of_a_training_has_everything_in_its_journal(told):
     for step in (5, 10):
         assert any(f"samples+step+{step}+" in file and file.endswith(".png") for file in files)
     assert run.data.params == {"dataset": "bars", "train.lr": "0.1"}
-    assert run.data.tags["training.key"] == "key"
-    assert run.data.tags["mlflow.note.content"] == "about it"
-    assert run.data.tags["sha256.models"] == "digest of models"
-    assert run.data.metrics["transport_loss"] == 1.0
+    assert recorded(run_id)["training.key"] == "key"
+    assert recorded(run_id)["sha256.models"] == "digest of models"
+    note = run.data.tags["mlflow.note.content"]
+    assert note == "about it Fit of the class transport: transport_loss 1.000."
     assert run.info.status == "FINISHED"
     version = registry.version_of(weights_digest(MODEL))
     assert (version.run_id, version.tags["dataset"]) == (run_id, "bars")
@@ -115,28 +123,39 @@ def run_of(experiment: str) -> str:
     return run.info.run_id
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_syncing_any_prefixes_repeatedly_equals_one_sync(told, tmp_path, monkeypatch, seed):
-    folders = write_history(told)
-    whole = {folder: (folder / EVENTS).read_bytes() for folder in folders}
-    results = []
-    for often in (False, True):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/{often}.db")
-        experiment, dice = store.connect(), random.Random(seed)  # noqa: S311 (moments, no secrets)
-        for folder in folders:
+@pytest.fixture
+def history(told) -> list[Path]:
+    return write_history(told)
+
+
+def synced_once(folders: list[Path], tmp_path, monkeypatch) -> dict:
+    """All that one uninterrupted sync makes of journals, in a store of its own."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/whole.db")
+    experiment = store.connect()
+    for folder in folders:
+        sync.sync_journal(folder, experiment)
+    return content(run_of(experiment))
+
+
+def test_syncing_any_prefixes_repeatedly_equals_one_sync(history, tmp_path, monkeypatch):
+    expected = synced_once(history, tmp_path, monkeypatch)
+    whole = {folder: (folder / EVENTS).read_bytes() for folder in history}
+    for seed in range(4):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/{seed}.db")
+        experiment, dice = store.connect(), random.Random(seed)  # noqa: S311 (no secrets)
+        for folder in history:
             lines = whole[folder]
-            ends = sorted(dice.randrange(1, len(lines)) for _ in range(4)) if often else []
+            ends = sorted(dice.randrange(1, len(lines)) for _ in range(4))
             for end in [*ends, len(lines)]:  # also in the middle of a line
                 (folder / EVENTS).write_bytes(lines[:end])
-                for _ in range(dice.choice((1, 2)) if often else 1):
+                for _ in range(dice.choice((1, 2))):
                     sync.sync_journal(folder, experiment)
-        results.append(content(run_of(experiment)))
-    assert results[0] == results[1]
-    assert results[0]["status"] == "FINISHED"
-    assert [step for step, _, _ in results[0]["metrics"]["loss"]] == [5, 10]
-    assert sorted(results[0]["images"]) == ["10", "5"]
-    assert results[0]["tags"]["verdict"] == "sound"
-    assert "failure" not in results[0]["tags"]
+        assert content(run_of(experiment)) == expected, f"with seed {seed}"
+    assert expected["status"] == "FINISHED"
+    assert [step for step, _, _ in expected["metrics"]["loss"]] == [5, 10]
+    assert sorted(expected["images"]) == ["10", "5"]
+    assert expected["tags"]["verdict"] == "sound"
+    assert "failure" not in expected["tags"]
 
 
 SYNC = """
@@ -151,32 +170,28 @@ for folder in sys.argv[1:]:
 """
 
 
-def test_two_simultaneous_syncs_equal_one_sync(told, tmp_path, monkeypatch):
-    folders = write_history(told)
-    results = []
-    for processes in (1, 2):
-        uri = f"sqlite:///{tmp_path}/{processes}.db"
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        experiment = store.connect()
-        started = [
-            subprocess.Popen(
-                [sys.executable, "-c", SYNC, *map(str, folders)],
-                env=os.environ | {"PYTHONPATH": str(ROOT)},
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            )
-            for _ in range(processes)
-        ]  # fmt: skip
-        for process in started:
-            assert process.stdout.readline() == "ready\n"
-        for process in started:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        for process in started:
-            process.communicate(timeout=120)
-            assert process.returncode == 0
-        results.append(content(run_of(experiment)))
-    assert results[0] == results[1]
-    assert [step for step, _, _ in results[1]["metrics"]["loss"]] == [5, 10]
+def test_two_simultaneous_syncs_equal_one_sync(history, tmp_path, monkeypatch):
+    expected = synced_once(history, tmp_path, monkeypatch)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/two.db")
+    experiment = store.connect()
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", SYNC, *map(str, history)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for process in started:
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in started:
+        process.communicate(timeout=120)
+        assert process.returncode == 0
+    assert content(run_of(experiment)) == expected
+    assert [step for step, _, _ in expected["metrics"]["loss"]] == [5, 10]
 
 
 def cut_off(method, left: list[int]):
@@ -191,25 +206,20 @@ def cut_off(method, left: list[int]):
     return call
 
 
-@pytest.mark.parametrize("call", range(1, 14))
-def test_a_sync_interrupted_at_any_call_is_completed_by_the_next(told, tmp_path, monkeypatch, call):
-    folders = write_history(told)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/whole.db")
-    experiment = store.connect()
-    for folder in folders:
-        sync.sync_journal(folder, experiment)
-    expected = content(run_of(experiment))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/cut.db")
-    experiment, left = store.connect(), [call]
-    with monkeypatch.context() as patch:
-        for name in ("log_batch", "log_image", "log_artifact", "log_inputs", "set_terminated"):
-            patch.setattr(MlflowClient, name, cut_off(getattr(MlflowClient, name), left))
-        with pytest.raises(MlflowException, match="gone"):
-            for folder in folders:
-                sync.sync_journal(folder, experiment)
-    for folder in folders:
-        sync.sync_journal(folder, experiment)
-    assert content(run_of(experiment)) == expected
+def test_a_sync_interrupted_at_any_call_is_completed_by_the_next(history, tmp_path, monkeypatch):
+    expected = synced_once(history, tmp_path, monkeypatch)
+    for call in range(1, 17):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/{call}.db")
+        experiment, left = store.connect(), [call]
+        with monkeypatch.context() as patch:
+            for name in ("log_batch", "log_image", "log_artifact", "log_inputs", "set_terminated"):
+                patch.setattr(MlflowClient, name, cut_off(getattr(MlflowClient, name), left))
+            with pytest.raises(MlflowException, match="gone"):
+                for folder in history:
+                    sync.sync_journal(folder, experiment)
+        for folder in history:
+            sync.sync_journal(folder, experiment)
+        assert content(run_of(experiment)) == expected, f"cut off at call {call}"
 
 
 def test_a_lost_store_is_refilled_from_disk(told, workspace, monkeypatch):
@@ -261,7 +271,7 @@ def test_a_store_without_the_models_run_gets_a_run_that_states_it(told):
     run = mlflow.get_run(run_id)
     assert "no run in which this model was trained" in run.data.tags["mlflow.note.content"]
     assert run.data.params["train.lr"] == "0.1"
-    assert run.data.tags["sha256.data/prepared"]
+    assert recorded(run_id)["sha256.data/prepared"]
     assert told.stage("evaluate") == run_id
 
 
@@ -310,7 +320,7 @@ def test_non_numeric_results_become_tags(told):
 def test_metrics_of_known_factors_are_logged_whatever_the_factors_are_called(told):
     told.train()
     words = factor_words(["light (lux)", "écriture", ".."]).values()
-    expected = {f"factor/{word}/chance": 0.5 for word in words}
+    expected = {f"factor/{word}/swap_accuracy": 0.5 for word in words}
     write_results(**expected)
     run = mlflow.get_run(told.stage("evaluate"))
     assert {key: run.data.metrics[key] for key in expected} == expected
@@ -420,6 +430,82 @@ def test_all_experiments_that_give_one_model_are_named_in_its_run(told, monkeypa
     assert (tags["dvc.exp"], tags["dvc.exp.also"]) == ("first", "second, third")
 
 
+def make_older(run_id: str) -> None:
+    """Turns a run into one of before: everything a tag, plain names of curves, no record."""
+    client, run = MlflowClient(), mlflow.get_run(run_id)
+    for name, value in recorded(run_id).items():
+        client.set_tag(run_id, name, value)
+    for name, value in run.data.tags.items():
+        if name.startswith(HIDDEN):
+            client.set_tag(run_id, name.removeprefix(HIDDEN), value)
+            client.delete_tag(run_id, name)
+    (Path(local_file_uri_to_path(run.info.artifact_uri)) / record.FILE).unlink()
+
+
+def test_a_run_of_before_is_found_and_continued_without_sending_anything_twice(told):
+    journal = told.begin(**{"train.lr": 0.1})
+    journal.report(5, {"lr": 0.1, "loss": 2.0}, GRID)
+    run_id = told.sync(journal)
+    make_older(run_id)
+    journal.report(10, {"lr": 0.05, "loss": 1.0}, GRID)
+    told.finish(journal, models="digest of models")
+    sync.sync_journal(journal.folder, experiment := store.connect())
+    assert run_of(experiment) == run_id  # the only one
+    assert steps(run_id) == [5, 10]
+    make_older(run_id)
+    write_results()
+    assert told.stage("evaluate", **{"evaluate.seed": 0}) == run_id
+    run = mlflow.get_run(run_id)
+    assert (run.data.metrics["leakage/mean"], run.data.tags["verdict"]) == (0.2, "sound")
+    make_older(run_id)
+    before = mlflow.get_run(run_id).data.tags
+    assert told.sync_all(everything=True) == 0
+    assert mlflow.get_run(run_id).data.tags == before
+    tags = registry.version_of(weights_digest(MODEL)).tags
+    assert (tags["sha256.models"], tags["sha256.evaluate"]) == ("digest of models", "digest")
+    client, (version,) = MlflowClient(), registry.list_versions()
+    client.delete_model_version("vaegan", version.version)
+    told.stage("encode")  # registers the model again, by the tags of the run
+    again = registry.version_of(weights_digest(MODEL)).tags
+    assert again["sha256.models"] == "digest of models"
+    assert champion.champion_of("bars").version == registry.list_versions()[0].version
+
+
+def test_a_run_has_few_tags_and_a_description_with_verdict_numbers_and_report(told):
+    told.train()
+    write_results()
+    journal = told.begin("evaluate")
+    model = weights_digest(MODEL)
+    journal.keep_file(METRICS)
+    journal.outputs({"model": model, "verdict_reason": "All is well."}, {})
+    journal.end("FINISHED")
+    run = mlflow.get_run(told.sync(journal))
+    tags = {name for name in run.data.tags if not name.startswith("mlflow.")}
+    shown = {"dataset", "verdict", "gates", "split", "protocol", "model.sha256"}
+    assert tags == shown | ({"git.commit"} & tags)
+    note = run.data.tags["mlflow.note.content"]
+    first, where, reason, rule, training = note.split("\n\n")
+    assert first == "sound, gates passed: leakage 0.2 (bars, test images)"
+    assert (reason, rule) == ("All is well.", "---")
+    assert "`report.html`" in where
+    assert training.startswith("about it")
+    write_results(**{"leakage/mean": 0.1})  # measured anew: the old numbers are replaced
+    note = mlflow.get_run(told.stage("evaluate")).data.tags["mlflow.note.content"]
+    assert "leakage 0.1 " in note
+    assert "0.2" not in note
+    assert note.endswith(training)
+
+
+def test_the_record_of_a_run_is_restored_with_its_other_artifacts(told):
+    told.train()
+    run_id = told.stage("encode")
+    before = recorded(run_id)
+    assert (before["sha256.models"], before["sha256.encode"]) == ("digest of models", "digest")
+    (Path(local_file_uri_to_path(mlflow.get_run(run_id).info.artifact_uri)) / record.FILE).unlink()
+    told.sync_all(everything=True)
+    assert recorded(run_id).items() >= {k: v for k, v in before.items() if k != "journal"}.items()
+
+
 def test_a_deleted_run_stays_deleted(told, capsys):
     journal = told.begin()
     run_id = told.sync(journal)
@@ -460,9 +546,9 @@ def changed(params):
 def test_a_run_is_tracked_without_git(told, workspace, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(workspace.parent))
     assert "git.commit" not in provenance().tags
-    tags = mlflow.get_run(told.train()).data.tags
+    known = recorded(told.train())
     version = registry.version_of(weights_digest(MODEL))
-    assert "not a git repository" in tags["git.failure"] == version.tags["git.failure"]
+    assert "not a git repository" in known["git.failure"] == version.tags["git.failure"]
 
 
 def test_processes_setting_up_a_fresh_store_at_once_all_succeed(workspace):

@@ -230,9 +230,9 @@ def test_few_codes_are_dealt_out_class_by_class():
             assert counts.max() - counts.min() <= 1
 
 
-def test_each_probe_is_logged_as_it_finishes(labels, caplog):
+def test_a_panel_is_logged_in_a_line_when_it_has_finished(labels, caplog):
     caplog.set_level("INFO", logger="vaegan")
     codes = [controls.label_code(part, CLASSES) for part in labels]
     leakage(codes[0], labels[0], codes[1], labels[1], CLASSES, 0, QUICK, name="leakage/mean")
     said = [re.sub(r"\d+\.\d s", "", record.message) for record in caplog.records]
-    assert said == [f"leakage/mean: {probe} 1.0000 ()" for probe in QUICK]
+    assert said == [f"leakage/mean: {', '.join(f'{probe} 1.0000' for probe in QUICK)} ()"]

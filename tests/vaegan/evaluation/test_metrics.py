@@ -15,12 +15,14 @@ from vaegan.evaluation.metrics import (
     HEADLINES,
     METRICS,
     OVERVIEW_KEYS,
+    SHORT,
     Metric,
     Shown,
     described_keys,
     expected_keys,
     find_metric,
     headlines_first,
+    shortened,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -134,3 +136,10 @@ def test_only_what_applies_to_the_images_is_expected():
     assert all("style" in key for key in without)
     assert "swap/style_source_rate" in of_pictures
     assert not any(key.startswith(("factor/", "unseen/")) for key in of_strokes)
+
+
+def test_the_four_headline_numbers_have_short_names_and_three_digits():
+    assert set(SHORT) < set(OVERVIEW_KEYS)
+    assert sum(len(name) + 3 for name in SHORT.values()) <= 36  # of a table of 80 columns
+    metrics = {"leakage/mean": 0.17716, "reconstruction/mse": 0.014652, "control/label": 1.0}
+    assert shortened(metrics) == {"leakage": 0.177, "MSE": 0.0147}

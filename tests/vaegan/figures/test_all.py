@@ -8,10 +8,20 @@ import pytest
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 
-from tests.vaegan.figures.examples import curves, noise, points, style_parts
+from tests.vaegan.figures.examples import (
+    confusions,
+    curves,
+    noise,
+    points,
+    readings,
+    style_parts,
+)
 from vaegan.figures.curves import adversarial_curves, reconstruction_curves
-from vaegan.figures.images import reconstruction_grid, style_variation, swap_grid
-from vaegan.figures.tables import confusion_matrices, metric_table
+from vaegan.figures.errors import Confusion, confusion_figure
+from vaegan.figures.images import reconstruction_grid, swap_grid
+from vaegan.figures.leakage import Reading, leakage_bars
+from vaegan.figures.styles import style_variation
+from vaegan.figures.tables import Row, metric_table
 from vaegan.figures.tsne import embedding_figure
 
 
@@ -21,11 +31,20 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def swaps(title: str, *names: str, misread: str = "b") -> Figure:
+    return swap_grid(
+        noise(len(names)), noise(3), noise(3, len(names)), names, {(1, 0): misread}, title
+    )
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "reconstruction_grid": lambda: reconstruction_grid(noise(7), noise(7), 3, "title"),
-    "swap_grid": lambda: swap_grid(noise(4), noise(3), noise(3, 4), "title"),
+    "swap_grid": lambda: swaps("title", "a", "b", "c", "d"),
     "style_variation": lambda: style_variation(**style_parts(), title="title"),
     "embedding_figure": lambda: embedding_figure(*points(), ["a", "b", "c"], "title"),
+    "confusion_figure": lambda: confusion_figure(confusions(), "title"),
+    "leakage_bars": lambda: leakage_bars(readings(), 0.1, 0.35, "title"),
+    "metric_table": lambda: metric_table([Row("z", "leakage", "22 %")], "title"),
     "adversarial_curves": lambda: adversarial_curves(curves(), np.full(10, 6), "title"),
     "reconstruction_curves": lambda: reconstruction_curves(curves(), "title"),
 }
@@ -38,13 +57,28 @@ def test_equal_input_gives_equal_bytes_under_its_title(name: str) -> None:
     assert png(first) == png(second)
 
 
-NASTY = [r"a$_$b", r"$5 ... $10", r"\$_\$"]
+NASTY = [r"a$_$b", r"$5 ... $10", r"\$_\$", "_é$x$"]
 NAMED: dict[str, Callable[[str], Figure]] = {
-    "title": lambda text: swap_grid(noise(4), noise(3), noise(3, 4), text),
+    "title": lambda text: swaps(text, "a", "b", "c", "d"),
+    "class of an identity": lambda text: swaps("", text, "b", "c", "d"),
+    "class that is read": lambda text: swaps("", "a", "b", "c", "d", misread=text),
     "legend": lambda text: embedding_figure(*points(), [text, "b", "c"], "title"),
-    "matrix": lambda text: confusion_matrices({"prior": np.eye(2, dtype=int)}, [text, "b"], ""),
-    "table": lambda text: metric_table([("known style", text, 0.5, None)], "title"),
+    "cluster": lambda text: embedding_figure(*clusters(), [text, "b"], "title"),
+    "direction": lambda text: style_variation(**(style_parts() | {"names": [text, "b"]}), title=""),
+    "table": lambda text: metric_table([Row("known style", text, "0.5", beside="chance")], ""),
+    "reading": lambda text: leakage_bars([Reading(text, 0.5)], 0.1, 0.3, ""),
 }
+
+
+def clusters() -> tuple[np.ndarray, None, np.ndarray]:
+    labels = np.arange(40) % 2
+    return 100.0 * labels[:, None] + np.random.default_rng(0).normal(size=(40, 2)), None, labels
+
+
+def test_both_classes_of_a_confusion_are_shown_as_they_are_written() -> None:
+    figure = confusion_figure([Confusion("$a$", "_b", 1, 0.1, noise(1))], "")
+    (label,) = figure.axes[0].get_yticklabels()
+    assert label.get_text() == r"\$a\$ read as _b"
 
 
 @pytest.mark.parametrize("text", NASTY)

@@ -122,7 +122,7 @@ def test_a_term_that_is_off_is_left_out_and_the_others_are_plotted(column: str) 
 def test_a_panel_without_active_terms_states_it() -> None:
     table = curves().drop(columns=["critic_loss", "confusion_loss"])
     figure = seven_class_curves(table, "")
-    assert "terms are off" in figure.axes[1].get_title()
+    assert "terms are off" in figure.axes[1].get_title(loc="left")
     figure.draw_without_rendering()
 
 
@@ -137,3 +137,18 @@ def test_chance_of_the_critic_is_that_of_the_majority_class() -> None:
     entropy = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1))
     np.testing.assert_allclose(lines(latents)["critic at chance"][1], entropy)
     np.testing.assert_allclose(lines(accuracy)["critic at chance"][1], 0.9)
+
+
+def test_losses_in_nats_have_one_scale_and_all_panels_one_range_of_steps() -> None:
+    images, latents, accuracy = adversarial_curves(curves(), np.full(7, 10), "").axes
+    assert images.get_ylim() == latents.get_ylim()
+    above, below = reconstruction_curves(curves(), "").axes
+    assert len({axes.get_xlim() for axes in (images, latents, accuracy, above, below)}) == 1
+    assert images.get_xlim()[0] == 0
+
+
+def test_every_panel_says_what_healthy_looks_like() -> None:
+    for plot in (seven_class_curves, reconstruction_curves):
+        for axes in plot(curves(), "").axes:
+            (text,) = axes.texts
+            assert text.get_text().startswith("Healthy: ")

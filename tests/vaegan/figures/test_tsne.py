@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from tests.vaegan.figures.examples import points
-from vaegan.figures.tsne import embedding_figure, tsne
+from vaegan.figures.tsne import embedding_figure, spread_apart, tsne
 
 
 def test_tsne_keeps_clusters_apart_in_the_order_of_the_codes_and_repeats():
@@ -44,24 +44,56 @@ def test_perplexity_is_a_third_of_the_codes_at_most():
     assert not np.array_equal(tsne(codes, perplexity=9, seed=0), tsne(codes, perplexity=10, seed=0))
 
 
-def test_embedding_puts_each_class_under_its_name_in_both_panels() -> None:
-    specified, unspecified, labels = points()
-    names = ["zero", "_one", "two", "absent"]
-    figure = embedding_figure(specified, unspecified, labels, names, "")
-    left, right = figure.axes
-    assert "unspecified" not in left.get_title()
-    assert "unspecified" in right.get_title()
-    for axes, space in ((left, specified), (right, unspecified)):
-        assert axes.get_xlabel() == "t-SNE 1 (arbitrary units)"
-        assert axes.get_ylabel() == "t-SNE 2 (arbitrary units)"
+def clusters(count: int, size: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Points of classes that lie apart from each other, and their labels."""
+    labels = np.arange(count * size) % count
+    corners = 50.0 * np.stack([labels % 5, labels // 5], axis=1)
+    return corners + np.random.default_rng(0).normal(size=(len(labels), 2)), labels
+
+
+def test_each_class_is_named_on_its_points_where_they_gather() -> None:
+    gathered, labels = clusters(4)
+    mixed = np.random.default_rng(1).normal(size=(len(labels), 2))
+    names = ["zero", "_one", "two", "three", "absent"]
+    left, right = embedding_figure(gathered, mixed, labels, names, "").axes
+    assert left.get_title() == "specified code"
+    assert right.get_title() == "unspecified code"
+    said = {text.get_text(): text.get_position() for text in left.texts}
+    assert set(said) == set(names[:4])
+    for c, name in enumerate(names[:4]):
+        np.testing.assert_allclose(said[name], np.median(gathered[labels == c], axis=0))
+    assert [text.get_text() for text in right.texts] == ["no class gathers: the classes mix"]
+    for axes, space in ((left, gathered), (right, mixed)):
+        assert len(axes.get_xticks()) == len(axes.get_yticks()) == 0
         plotted = {c.get_label(): np.asarray(c.get_offsets()) for c in axes.collections}
         for c, name in enumerate(names):
             np.testing.assert_array_equal(plotted[name], space[labels == c])
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == names
 
 
-def test_classes_differ_in_colour_and_shape_and_keep_both_across_panels() -> None:
+def test_a_legend_names_only_classes_that_gather_in_neither_panel() -> None:
+    gathered, labels = clusters(4)
+    assert not embedding_figure(gathered, None, labels, list("abcd"), "").legends
+    gathered[labels == 2] = np.random.default_rng(0).uniform(0, 150, (10, 2))
+    (legend,) = embedding_figure(gathered, None, labels, list("abcd"), "").legends
+    assert [text.get_text() for text in legend.get_texts()] == ["c"]
+    assert embedding_figure(None, gathered, labels, list("abcd"), "").legends
+
+
+@pytest.mark.parametrize("count", [2, 20])
+def test_names_at_one_place_are_moved_apart(count: int) -> None:
+    sizes = np.full((count, 2), [3.0, 1.0])
+    places = spread_apart(np.zeros((count, 2)), sizes)
+    apart = np.abs(places[:, None] - places[None]) + np.eye(count)[..., None] * 9
+    assert ((apart >= sizes[0] - 1e-9).any(axis=2)).all()
+    assert np.array_equal(places, spread_apart(np.zeros((count, 2)), sizes))
+
+
+def test_names_that_do_not_overlap_stay() -> None:
+    centres = np.array([[0.0, 0.0], [0.0, 1.5]])
+    assert np.array_equal(spread_apart(centres, np.full((2, 2), [3.0, 1.0])), centres)
+
+
+def test_classes_differ_in_colour_or_shape_and_keep_both_across_panels() -> None:
     specified, unspecified, _ = points()
     labels = np.arange(30) % 15
     figure = embedding_figure(specified, unspecified, labels, [str(c) for c in range(15)], "")
@@ -75,7 +107,6 @@ def test_classes_differ_in_colour_and_shape_and_keep_both_across_panels() -> Non
     assert looks[0] == looks[1]
     assert len(set(looks[0])) == 15
     assert len({colour for colour, _ in looks[0][:10]}) == 10
-    assert len({shape for _, shape in looks[0][:10]}) == 10
     assert all(0.3 <= c.get_alpha() < 1 for axes in figure.axes for c in axes.collections)
 
 
@@ -123,22 +154,19 @@ def test_few_different_codes_have_a_finite_embedding(codes):
 
 def test_a_panel_without_an_embedding_says_why():
     specified, _, labels = points()
-    left, right = embedding_figure(specified, None, labels, ["a", "b", "c"], "").axes
-    assert [text.get_text() for text in left.texts] == []
+    _, right = embedding_figure(specified, None, labels, ["a", "b", "c"], "").axes
     assert [text.get_text() for text in right.texts] == [
         "all images have the same code:\nthere is nothing to embed"
     ]
-    assert embedding_figure(None, None, labels, ["a", "b", "c"], "").legends
+    embedding_figure(None, None, labels, ["a", "b", "c"], "").draw_without_rendering()
 
 
 def test_of_many_classes_the_first_are_named_and_the_others_are_grey() -> None:
-    labels = np.arange(300) % 100
-    space = np.random.default_rng(0).normal(size=(300, 2))
+    space, labels = clusters(100, size=3)
     names = [f"c{c}" for c in range(100)]
-    figure = embedding_figure(space, space, labels, names, "")
-    (legend,) = figure.legends
-    assert legend.get_title().get_text() == "class (20 of 100)"
-    assert [text.get_text() for text in legend.get_texts()] == ["80 others", *names[:20]]
+    figure = embedding_figure(space, space, labels, names, "title")
+    assert "20 of 100 classes" in figure.get_suptitle()
+    assert {text.get_text() for text in figure.axes[0].texts} <= set(names[:20])
     plotted = {c.get_label(): np.asarray(c.get_offsets()) for c in figure.axes[0].collections}
     np.testing.assert_array_equal(plotted["80 others"], space[labels >= 20])
     assert sum(map(len, plotted.values())) == 300
