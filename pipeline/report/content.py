@@ -141,7 +141,7 @@ def summarize_gates(results: dict[str, Any]) -> str:
     applied = sum(states.values()) - states["not applied"]
     if missed := applied - states["passed"]:
         return f"{missed} of {applied} gates not passed"
-    return "all gates passed" if applied else "no gates"
+    return "all gates passed" if applied else "gates not applied"
 
 
 def _digests(inputs: Inputs) -> dict[str, str]:
