@@ -35,9 +35,9 @@ TOOLS = {
 }
 STAGE_HEADING = "stages, each followed by the sync to MLflow; dvc repro runs those that are due"
 MENU = {
-    "first run: dvc repro, or make repro in a fresh clone": ("inspect", "check"),
+    "first run: dvc repro, or make repro in a fresh clone": ("quick", "inspect", "check"),
     STAGE_HEADING: tuple(STAGES),
-    "look": ("results", "report", "explore"),
+    "look": ("results", "report -o FILE", "explore"),
     "compare": ("compare", "preset", "champion"),
     "use": ("swap", "reconstruct", "sample", "encode FOLDER"),
     "share": ("track", "reproduce"),
@@ -67,7 +67,7 @@ def usage() -> str:
     words = STAGES | TOOLS
     lines = ["usage: python -m pipeline COMMAND ..."]
     for heading, names in MENU.items():
-        lines += ["", heading, *(f"  {name:13} {words[name]}" for name in names if name in words)]
+        lines += ["", heading, *(f"  {name:14} {words[name]}" for name in names if name in words)]
     more = "make help lists what runs several of these; COMMAND --help says more"
     return "\n".join([*lines, "", more])
 
