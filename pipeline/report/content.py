@@ -39,7 +39,7 @@ FIGURE_WORDS = {
     "tsne": "t-SNE of both codes. The specified code should form islands of one class each; in the "
     "unspecified code the classes should mix.",
     "leakage": "How much of the class is read from each code, from chance to 100 %.",
-    "swap_confusion": "What the classifier reads in swaps, by the class that was asked for.",
+    "swap_confusion": "Swaps that the classifier reads as another class than the one asked for.",
     "reconstruction_loss": "Training: reconstruction. It should fall and level off.",
     "adversarial_loss": "Training: the adversaries. Both should stay away from zero.",
 }
@@ -150,7 +150,7 @@ def _digests(inputs: Inputs) -> dict[str, str]:
         "the weights": inputs.digest,
         "the training images": arrays["images"]["sha256"],
         "the classifier": str(inputs.results.get("classifier/digest")),
-        "how it was measured": str(inputs.results.get("protocol")),
+        "the protocol of the evaluation": str(inputs.results.get("protocol")),
     }
 
 
