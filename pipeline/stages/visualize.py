@@ -158,7 +158,12 @@ LEAKAGE = {
 
 
 def plot_leakage(metrics: dict[str, Any], gate: float) -> Figure:
-    """Plots how much of the class is read from each code; for MNIST beside a released model."""
+    """Plots how much of the class is read from each code; for MNIST beside a released model.
+
+    Args:
+        metrics: Results.
+        gate: Bound on the leakage, as a share of what chance leaves.
+    """
     released = released_values() if metrics["dataset"] == "mnist" else {}
     readings = []
     for key, words in LEAKAGE.items():
@@ -168,7 +173,8 @@ def plot_leakage(metrics: dict[str, Any], gate: float) -> Figure:
             published = None if wanted else released.get(key)
             readings.append(Reading(words, float(metrics[key]), interval, wanted, published))
     title = f"How much of the class is read from each code ({metrics['dataset']})"
-    return leakage_bars(readings, float(metrics["leakage/chance"]), gate, title)
+    chance = float(metrics["leakage/chance"])
+    return leakage_bars(readings, chance, chance + gate * (1 - chance), title)
 
 
 def plot_all(inputs: FigureInputs, gate: float, dataset: Dataset) -> Iterator[tuple[str, Figure]]:

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.artifacts.figures import REFERENCES
 from pipeline.params import Params, load_params
 from pipeline.sections import flat
 from pipeline.tools.compare import COLUMNS, recorded, table, table_of_few
 from pipeline.tools.estimate import MINUTES
 
 RECORDED, SETS = Path("docs/experiments.csv"), Path("docs/sets.csv")
-REFERENCES = Path("docs/references.csv")
 RESULTS = Path("benchmarks/results")
 HEAD = "| what was changed | seeds |"  # of the table of RECORDED
 SETS_TABLE = re.compile(r"(?<=<!-- sets -->\n).*?(?=\n<!-- /sets -->)", re.DOTALL)
@@ -36,6 +36,7 @@ OBSERVED = {
     "first run": MINUTES["bfloat16"],
     "first run without bfloat16": MINUTES["float32"],
     "evaluation": "2 minutes",
+    "make quick": "two minutes",
     "make bench": "three quarters of an hour",
     "make frontier": "three quarters of an hour",
     "make frontier on an H100": "three minutes",

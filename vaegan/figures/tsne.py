@@ -14,7 +14,7 @@ from vaegan.figures.canvas import COLOURS, NAMED_CLASSES, class_labels, new_figu
 OTHERS = "#cccccc"  # colour of classes beyond those that are named
 GATHERED = 0.5  # median distance of a cluster's points from its centre, relative to all points'
 LETTER, LINE = 0.024, 0.05  # size of a name's character and line, relative to the panel's side
-ROUNDS = 100  # in which names move apart, at most
+ROUNDS = 400  # in which names move apart, at most
 SHAPES = "o^"  # of the first and of the second ten classes
 MIXED = "no class gathers: the classes mix"
 CONSTANT = 1e-6  # relative deviation of a dimension that differs by rounding only

@@ -46,7 +46,7 @@ def test_the_figures_of_a_versions_run_are_saved_under_the_name_of_its_data_set(
                 mlflow.log_artifact(str(tmp_path / name), "figures")
         client = mlflow.MlflowClient()
         client.create_registered_model(registry.NAME)
-        client.create_model_version(registry.NAME, "models:/none", run.info.run_id)
+        client.create_model_version(registry.NAME, run.info.artifact_uri, run.info.run_id)
         arguments = ["--version", "1", "--name", "sprites", "--folder", str(tmp_path / "docs")]
         assert gallery.main(arguments) == 0
         assert gallery.main(["--version", "7", *arguments[2:]]) == 1

@@ -79,7 +79,7 @@ def test_a_legend_names_only_classes_that_gather_in_neither_panel() -> None:
     assert embedding_figure(None, gathered, labels, list("abcd"), "").legends
 
 
-@pytest.mark.parametrize("count", [2, 20])
+@pytest.mark.parametrize("count", [2, 8])
 def test_names_at_one_place_are_moved_apart(count: int) -> None:
     sizes = np.full((count, 2), [3.0, 1.0])
     places = spread_apart(np.zeros((count, 2)), sizes)
