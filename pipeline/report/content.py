@@ -144,7 +144,7 @@ def summarize_gates(results: dict[str, Any]) -> str:
     applied = sum(states.values()) - states["not applied"]
     if missed := applied - states["passed"]:
         return f"{missed} of {applied} gates not passed"
-    return "all gates passed" if applied else "no gates"
+    return "all gates passed" if applied else "gates not applied"
 
 
 def _digests(inputs: Inputs) -> dict[str, str]:
@@ -153,7 +153,7 @@ def _digests(inputs: Inputs) -> dict[str, str]:
         "the weights": inputs.digest,
         "the training images": arrays["images"]["sha256"],
         "the classifier": str(inputs.results.get("classifier/digest")),
-        "how it was measured": str(inputs.results.get("protocol")),
+        "the protocol of the evaluation": str(inputs.results.get("protocol")),
     }
 
 
