@@ -21,7 +21,7 @@ OUTPUTS: dict[str, tuple[Path, ...]] = {
     "train": (MODEL, CURVES),
     "encode": (CODES,),
     "classifier": (CLASSIFIER,),
-    "evaluate": (METRICS, HEADLINE, SWAPS),
+    "evaluate": (HEADLINE, METRICS, SWAPS),
     "visualize": (FIGURES,),
     "report": (REPORT,),
 }

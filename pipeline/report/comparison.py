@@ -18,7 +18,8 @@ from pipeline.report.curves import COLOURS, Line, plot
 from pipeline.report.pages import FOLDER, fill
 from pipeline.report.tables import number
 
-CURVES, GRIDS, ROWS = len(COLOURS), 8, 200  # shown at most; the page says what it leaves out
+# Shown at most, as the page says: rows with curves, curves of a row, rows with swaps, rows.
+CURVES, SEEDS, GRIDS, ROWS = len(COLOURS), 5, 8, 200
 LOSS, ACCURACY = "_loss", "_accuracy"
 
 
@@ -63,9 +64,8 @@ def build_comparison(
     """
     script = (FOLDER / "sort.js").read_text()
     shown, keys = rows[:ROWS], [key for key in default if any(key in row.changes for row in rows)]
-    grids = [row for row in shown if row.grid is not None]
-    sources = pictures.addresses([row.grid for row in grids[:GRIDS] if row.grid is not None])
-    drawn = [row for row in shown if row.curves]
+    grids = [(row.name, row.grid) for row in shown if row.grid is not None][:GRIDS]
+    sources = pictures.addresses([grid for _, grid in grids])
     return fill(
         "comparison.html",
         script=Markup(script),  # noqa: S704 (our own file)
@@ -76,10 +76,9 @@ def build_comparison(
         left_out=len(rows) - len(shown),
         keys=keys,
         default=default,
-        panels=_panels(drawn[:CURVES]),
-        no_curves=len(drawn[CURVES:]),
-        grids=list(zip(grids, sources, strict=False)),
-        no_grids=len(grids[GRIDS:]),
+        panels=_panels([row for row in shown if row.curves][:CURVES]),
+        most={"curves": CURVES, "seeds": SEEDS, "grids": GRIDS},
+        grids=[(name, source) for (name, _), source in zip(grids, sources, strict=True)],
         others=others,
         notes=notes,
     )
@@ -107,7 +106,7 @@ def _panels(rows: Sequence[Compared]) -> list[dict[str, Any]]:
         lines = [
             Line(row.name, place, curve["step"].to_numpy(float), curve[name].to_numpy(float))
             for place, row in enumerate(rows)
-            for curve in row.curves
+            for curve in row.curves[:SEEDS]
             if name in curve
         ]
         words = name.removesuffix(LOSS).replace("_", " ")

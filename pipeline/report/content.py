@@ -32,12 +32,17 @@ VERDICTS = {
 # Figures of the stage visualize in the order of the page, with what a person should look for.
 FIGURE_WORDS = {
     "swaps": "Swaps: each column keeps an identity, each row a style. The class should be that of "
-    "the image at the top, the style that of the image at the left.",
-    "reconstructions": "Test images and what their own codes give.",
-    "style_variation": "One identity, its style moved along each dimension.",
+    "the image at the top, the style that of the image at the left. Framed cells are read as "
+    "another class.",
+    "slider": "One style moves, and every identity follows.",
+    "style_variation": "Identities held while one style moves at a time, along the directions that "
+    "change an image most.",
+    "leakage": "How much of the class is read from each code, from chance to everything.",
+    "reconstructions": "Test images, each above what its own codes give.",
     "tsne": "t-SNE of both codes. The specified code should form islands of one class each; in the "
     "unspecified code the classes should mix.",
-    "swap_confusion": "What the classifier reads in swaps, by the class that was asked for.",
+    "swap_confusion": "Swaps that the classifier reads as another class: which, how often, and how "
+    "they look.",
     "reconstruction_loss": "Training: reconstruction. It should fall and level off.",
     "adversarial_loss": "Training: the adversaries. Both should stay away from zero.",
 }
@@ -139,7 +144,7 @@ def summarize_gates(results: dict[str, Any]) -> str:
     applied = sum(states.values()) - states["not applied"]
     if missed := applied - states["passed"]:
         return f"{missed} of {applied} gates not passed"
-    return "all gates passed" if applied else "no gates"
+    return "all gates passed" if applied else "gates not applied"
 
 
 def _digests(inputs: Inputs) -> dict[str, str]:
@@ -148,7 +153,7 @@ def _digests(inputs: Inputs) -> dict[str, str]:
         "the weights": inputs.digest,
         "the training images": arrays["images"]["sha256"],
         "the classifier": str(inputs.results.get("classifier/digest")),
-        "how it was measured": str(inputs.results.get("protocol")),
+        "the protocol of the evaluation": str(inputs.results.get("protocol")),
     }
 
 

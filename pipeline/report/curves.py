@@ -8,10 +8,10 @@ from markupsafe import escape
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito), by CSS class; with them dashes.
 COLOURS = ("", "7 3", "2 3", "9 3 2 3", "5 2", "1 2", "12 4")
-WIDTH, HEIGHT = 640, 300
-LEFT, RIGHT, TOP, BOTTOM = 66, 196, 12, 40
+WIDTH, HEIGHT = 540, 300
+LEFT, RIGHT, TOP, BOTTOM = 62, 168, 12, 40
 POINTS = 200  # of a line at most
-LABEL = 22  # characters of a label
+LABEL = 19  # characters of a label
 LINE_HEIGHT = 17
 RATIO = 30.0  # of the largest to the smallest value, from which the axis is logarithmic
 

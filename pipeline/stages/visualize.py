@@ -41,7 +41,7 @@ FRAMES = 11  # positions of the animation, on the way there
 ANIMATED = 3  # directions of style in the animation
 VARIED = 4  # images whose style is varied
 PAIRS = 16  # reconstructions in a row
-TRIED = 6 * 10**6  # pixels of swaps, for images of those that are read as another class
+TRIED = 4 * 10**6  # pixels of swaps, for images of those that are read as another class
 TSNE_WEIGHT = 15.0  # of its time, beside that of another figure, for the progress
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.artifacts.curves import read_curves
 from pipeline.artifacts.files import ArtifactError, atomic_file
-from pipeline.report.comparison import CURVES, GRIDS, Compared, build_comparison
+from pipeline.report.comparison import CURVES, GRIDS, SEEDS, Compared, build_comparison
 from pipeline.tools import compare
 
 SWAPS_FIGURE, CURVES_FILE = "figures/swaps.png", "curves/curves.csv"  # artifacts of a run
@@ -38,27 +38,20 @@ def write_page(
     titles, ordered = compare.titles_of(experiments), compare.in_order(experiments)
     known = {} if runs is None else compare.choose_runs(runs, default)
     champions = champion_runs({run.get("tags.dataset") for run in known.values()})
-    protocol, rows, notes = ordered["protocol"].iloc[0], [], []
-    with TemporaryDirectory() as folder:
-        for place, (name, group) in enumerate(ordered.groupby("name", sort=False)):
+    protocol, notes = ordered["protocol"].iloc[0], []
+    rows: list[Compared] = []
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        for name, group in ordered.groupby("name", sort=False):
             own = [known[key] for seed in group["seed"] if (key := (str(name), seed)) in known]
             marks = ["champion"] * any(run["run_id"] in champions for run in own)
             if group["protocol"].iloc[0] != protocol:
                 marks.append("another protocol")
                 notes = [OTHER_PROTOCOL]
-            rows.append(
-                Compared(
-                    str(name),
-                    len(group),
-                    _cells(group, list(titles)),
-                    tuple(marks),
-                    _changes(own, default),
-                    _curves(own, Path(folder)) if place < 2 * CURVES else (),
-                    _artifact(own[0], SWAPS_FIGURE, Path(folder))
-                    if own and place < 2 * GRIDS
-                    else None,
-                )
-            )
+            curves = _curves(own, folder) if sum(bool(r.curves) for r in rows) < CURVES else ()
+            grid = _grid(own, folder) if sum(r.grid is not None for r in rows) < GRIDS else None
+            cells, changes = _cells(group, list(titles)), _changes(own, default)
+            rows.append(Compared(str(name), len(group), cells, tuple(marks), changes, curves, grid))
         text = build_comparison(rows, titles, default, others or [], notes)
     with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8")
@@ -93,7 +86,7 @@ def _changes(runs: list[dict[Any, Any]], default: dict[str, Any]) -> dict[str, A
 def _curves(runs: list[dict[Any, Any]], folder: Path) -> tuple[pd.DataFrame, ...]:
     """The loss curves of runs that have them, among runs restored from a cache some have none."""
     found = []
-    for run in runs:
+    for run in runs[:SEEDS]:
         path = _artifact(run, CURVES_FILE, folder)
         try:
             curves = None if path is None else read_curves(path)
@@ -102,6 +95,12 @@ def _curves(runs: list[dict[Any, Any]], folder: Path) -> tuple[pd.DataFrame, ...
         if curves is not None and "step" in curves:
             found.append(curves.select_dtypes("number"))
     return tuple(found)
+
+
+def _grid(runs: list[dict[Any, Any]], folder: Path) -> Path | None:
+    """The swaps of the first run that has them."""
+    found = (_artifact(run, SWAPS_FIGURE, folder) for run in runs[:SEEDS])
+    return next((path for path in found if path is not None), None)
 
 
 def _artifact(run: dict[Any, Any], name: str, folder: Path) -> Path | None:

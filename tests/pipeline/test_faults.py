@@ -320,7 +320,7 @@ def test_no_stage_unpickles_anything_and_none_writes_a_pickle(folder):
     set_params({"visualize.tsne_images": 60, "evaluate.swaps": 200, "prepare.dataset": "digits",
                 "classifier.steps": 20, "classifier.threads": 1})  # fmt: skip
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
-    for stage in ("prepare", "train", "encode", "classifier", "evaluate", "visualize"):
+    for stage in ("prepare", "train", "encode", "classifier", "evaluate", "visualize", "report"):
         done = subprocess.run(
             [sys.executable, "-c", AUDITED.format(stage=stage)],
             env=kept | {"PYTHONPATH": str(ROOT)},
