@@ -32,14 +32,17 @@ VERDICTS = {
 # Figures of the stage visualize in the order of the page, with what a person should look for.
 FIGURE_WORDS = {
     "swaps": "Swaps: each column keeps an identity, each row a style. The class should be that of "
-    "the image at the top, the style that of the image at the left.",
-    "reconstructions": "Test images and what their own codes give.",
-    "slider": "One direction of the style slides while the identities stay.",
-    "style_variation": "Identities are held while the style moves, one direction per row.",
+    "the image at the top, the style that of the image at the left. Framed cells are read as "
+    "another class.",
+    "slider": "One style moves, and every identity follows.",
+    "style_variation": "Identities held while one style moves at a time, along the directions that "
+    "change an image most.",
+    "leakage": "How much of the class is read from each code, from chance to everything.",
+    "reconstructions": "Test images, each above what its own codes give.",
     "tsne": "t-SNE of both codes. The specified code should form islands of one class each; in the "
     "unspecified code the classes should mix.",
-    "leakage": "How much of the class is read from each code, from chance to 100 %.",
-    "swap_confusion": "Swaps that the classifier reads as another class than the one asked for.",
+    "swap_confusion": "Swaps that the classifier reads as another class: which, how often, and how "
+    "they look.",
     "reconstruction_loss": "Training: reconstruction. It should fall and level off.",
     "adversarial_loss": "Training: the adversaries. Both should stay away from zero.",
 }

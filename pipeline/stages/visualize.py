@@ -1,6 +1,6 @@
 """Stage visualize: plots the figures of a model, its metrics and its training."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from vaegan.figures.styles import style_variation
 from vaegan.figures.tables import interval_of, metric_rows, metric_table
 from vaegan.figures.tsne import embedding_figure, tsne
 from vaegan.model.vae import DisentanglingVAE, weights_digest
+from vaegan.progress import followed
 from vaegan.rng import numpy_rng
 
 if TYPE_CHECKING:  # no stage computes with the code of these
@@ -40,7 +41,8 @@ FRAMES = 11  # positions of the animation, on the way there
 ANIMATED = 3  # directions of style in the animation
 VARIED = 4  # images whose style is varied
 PAIRS = 16  # reconstructions in a row
-TRIED = 6 * 10**6  # pixels of swaps, for images of those that are read as another class
+TRIED = 4 * 10**6  # pixels of swaps, for images of those that are read as another class
+TSNE_WEIGHT = 15.0  # of its time, beside that of another figure, for the progress
 CPU = torch.device("cpu")
 
 
@@ -177,20 +179,25 @@ def plot_leakage(metrics: dict[str, Any], gate: float) -> Figure:
     return leakage_bars(readings, chance, chance + gate * (1 - chance), title)
 
 
-def plot_all(inputs: FigureInputs, gate: float, dataset: Dataset) -> Iterator[tuple[str, Figure]]:
-    """Plots all figures; yields each with its name."""
+def list_plots(
+    inputs: FigureInputs, gate: float, dataset: Dataset
+) -> dict[str, Callable[[], Figure]]:
+    """All figures by name, each as a function that plots it."""
     metrics = read_json(METRICS)
-    yield "reconstructions", plot_reconstructions(inputs)
-    yield "swaps", plot_swaps(inputs)
-    yield "style_variation", plot_style_variation(inputs)
-    yield "tsne", plot_embedding(inputs)
-    yield "swap_confusion", plot_confusions(inputs)
-    yield "leakage", plot_leakage(metrics, gate)
-    yield "metrics", plot_metrics(metrics, dataset.splits[metrics["split"]].labels)
     curves, title = read_curves(), f"Training on {inputs.name}"
+    measured = dataset.splits[metrics["split"]].labels
     counts = np.bincount(dataset.train.labels)
-    yield "adversarial_loss", adversarial_curves(curves, counts, title)
-    yield "reconstruction_loss", reconstruction_curves(curves, title)
+    return {
+        "reconstructions": lambda: plot_reconstructions(inputs),
+        "swaps": lambda: plot_swaps(inputs),
+        "style_variation": lambda: plot_style_variation(inputs),
+        "tsne": lambda: plot_embedding(inputs),
+        "swap_confusion": lambda: plot_confusions(inputs),
+        "leakage": lambda: plot_leakage(metrics, gate),
+        "metrics": lambda: plot_metrics(metrics, measured),
+        "adversarial_loss": lambda: adversarial_curves(curves, counts, title),
+        "reconstruction_loss": lambda: reconstruction_curves(curves, title),
+    }
 
 
 def run(bounds: EvaluationConfig, params: FiguresConfig, journal: "Journal") -> dict[str, Any]:
@@ -223,7 +230,9 @@ def run(bounds: EvaluationConfig, params: FiguresConfig, journal: "Journal") -> 
     journal.begin(dataset, {"model": digest})
     paths = []
     with atomic_folder(FIGURES) as folder:
-        for name, figure in plot_all(inputs, bounds.gates.leakage, dataset):
-            paths.append(write_figure(name, figure, folder))
+        plots = list_plots(inputs, bounds.gates.leakage, dataset)
+        weights = [TSNE_WEIGHT if name == "tsne" else 1.0 for name in plots]
+        for name, plot in followed(plots.items(), "plotting", len(plots), weights):
+            paths.append(write_figure(name, plot(), folder))
         paths.append(write_animation("slider", plot_slider(inputs), folder))
     return {"model": digest, "figures": [path.name for path in paths]}

@@ -91,7 +91,7 @@ def swap_grid(
     longest = max(map(len, labels))
     cell = min(CELL, TABLE_WIDTH / (columns + edge))
     upright = longest * CHARACTER > cell
-    room = LINE if not upright else longest * CHARACTER + 2 * LINE
+    room = 2 * LINE + (longest * CHARACTER if upright else LINE)
     figure = table_figure(columns + edge, rows + edge, identities, title, room)
     axes = figure.subplots()
     bare_table(axes, columns, rows, edge)

@@ -70,16 +70,11 @@ def leakage_bars(readings: Sequence[Reading], chance: float, gate: float, title:
         )
         if reading.published is not None:
             name, value = reading.published
-            axes.plot(value, row, "D", color=COLOURS[1], markersize=8, markeredgecolor="white")
+            below = row + HEIGHT / 2 + 0.14  # where no other number stands
+            axes.plot(value, below, "D", color=COLOURS[1], markersize=7)
             label = f"{plain(name)} {written(KEY, value)[0]}"
             axes.annotate(
-                label,
-                (value, row),
-                (0, -13),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=9,
+                label, (value, below), (8, 0), textcoords="offset points", va="center", fontsize=9
             )
         if not reading.wanted and first:
             first = False

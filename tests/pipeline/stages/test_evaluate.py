@@ -20,7 +20,7 @@ from vaegan.evaluation import probes
 from vaegan.evaluation.classifier import train_classifier
 from vaegan.evaluation.description import Instruments
 from vaegan.evaluation.factors import Factor
-from vaegan.evaluation.metrics import METRICS, expected_keys, find_metric
+from vaegan.evaluation.metrics import METRICS, expected_keys, find_metric, shortened
 from vaegan.evaluation.unseen import unseen_metrics
 from vaegan.model.vae import DisentanglingVAE
 
@@ -164,3 +164,10 @@ def test_every_recorded_metric_has_a_row_and_every_row_is_recorded():
     described = {find_metric(key) for key in keys}
     missing = [metric for metric in METRICS if metric not in described]
     assert {metric.group for metric in missing} <= {"known style", "unseen classes"}
+
+
+def test_the_recorded_headline_numbers_are_those_of_the_recorded_metrics():
+    recorded, headline = (
+        json.loads((ROOT / f"reports/{name}.json").read_text()) for name in ("metrics", "headline")
+    )
+    assert headline == {"verdict": recorded["verdict"]} | shortened(recorded)

@@ -1,13 +1,15 @@
 """The gallery lists the pictures that there are; its drawing is the script's."""
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
-import mlflow
+import mlflow.artifacts
 import numpy as np
 from PIL import Image
 
 from pipeline.tools import gallery
-from pipeline.tracking import registry
+from pipeline.tracking import registry, store
 
 ROOT = Path(__file__).parents[3]
 
@@ -33,25 +35,31 @@ def test_the_committed_drawing_is_the_scripts_dark_on_light():
 
 
 def test_the_figures_of_a_versions_run_are_saved_under_the_name_of_its_data_set(
-    monkeypatch, tmp_path
+    monkeypatch, tmp_path, capsys
 ):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri("sqlite:///mlflow.db")
-    try:
-        with mlflow.start_run() as run:
-            for name in gallery.LOGGED:
-                (tmp_path / name).write_text(name)
-                mlflow.log_artifact(str(tmp_path / name), "figures")
-        client = mlflow.MlflowClient()
-        client.create_registered_model(registry.NAME)
-        client.create_model_version(registry.NAME, run.info.artifact_uri, run.info.run_id)
-        arguments = ["--version", "1", "--name", "sprites", "--folder", str(tmp_path / "docs")]
-        assert gallery.main(arguments) == 0
-        assert gallery.main(["--version", "7", *arguments[2:]]) == 1
-    finally:
-        mlflow.set_tracking_uri(before)
+    logged = tmp_path / "logged/figures"
+    logged.mkdir(parents=True)
+    for name in gallery.LOGGED:
+        (logged / name).write_text(name)
+    run = SimpleNamespace(version=1, run_id="of version 1")
+
+    def download(run_id: str, artifact_path: str, dst_path: str) -> str:
+        assert run_id == run.run_id
+        found = logged.parent / artifact_path
+        if not found.exists():
+            raise OSError("no such artifact")
+        return str(shutil.copy(found, dst_path))
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", download)
+    monkeypatch.setattr(store, "connect", lambda: None)
+    monkeypatch.setattr(registry, "list_versions", lambda: [run])
+    arguments = ["--version", "1", "--name", "sprites", "--folder", str(tmp_path / "docs")]
+    assert gallery.main(arguments) == 0
     for name in gallery.LOGGED:
         assert (tmp_path / "docs/figures" / f"sprites_{name}").read_text() == name
     assert "Sprites" in (tmp_path / "docs/gallery.md").read_text()
+    assert gallery.main(["--version", "7", *arguments[2:]]) == 1
+    assert "error: --version: got 7, expected one of 1" in capsys.readouterr().err
+    (logged / gallery.LOGGED[0]).unlink()
+    assert gallery.main(arguments) == 1
+    assert "has no figure swaps.png" in capsys.readouterr().err

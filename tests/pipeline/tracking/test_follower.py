@@ -173,18 +173,17 @@ def test_a_lost_store_is_not_contacted_for_every_report(workspace, monkeypatch):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("server"))
-    server.start()
     yield server
     server.stop()
 
 
 @pytest.fixture
 def on_server(server, small, monkeypatch) -> Server:
-    """The workspace's runs are tracked by the server, which is there when the test ends."""
+    """The workspace's runs are tracked by the server, which a test before may have stopped."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    yield server
     if server.process is None:
         server.start()
+    return server
 
 
 def train_and_lose(server: Server, small, monkeypatch, back: int | None) -> None:

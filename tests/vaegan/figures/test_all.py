@@ -63,7 +63,6 @@ NAMED: dict[str, Callable[[str], Figure]] = {
     "class of an identity": lambda text: swaps("", text, "b", "c", "d"),
     "class that is read": lambda text: swaps("", "a", "b", "c", "d", misread=text),
     "legend": lambda text: embedding_figure(*points(), [text, "b", "c"], "title"),
-    "cluster": lambda text: embedding_figure(*clusters(), [text, "b"], "title"),
     "direction": lambda text: style_variation(**(style_parts() | {"names": [text, "b"]}), title=""),
     "table": lambda text: metric_table([Row("known style", text, "0.5", beside="chance")], ""),
     "reading": lambda text: leakage_bars([Reading(text, 0.5)], 0.1, 0.3, ""),
@@ -73,6 +72,12 @@ NAMED: dict[str, Callable[[str], Figure]] = {
 def clusters() -> tuple[np.ndarray, None, np.ndarray]:
     labels = np.arange(40) % 2
     return 100.0 * labels[:, None] + np.random.default_rng(0).normal(size=(40, 2)), None, labels
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_the_name_on_a_cluster_is_shown_as_it_is_written(text: str) -> None:
+    named = embedding_figure(*clusters(), [text, "b"], "title").axes[0].texts
+    assert {name.get_text() for name in named} == {text.replace("$", r"\$"), "b"}
 
 
 def test_both_classes_of_a_confusion_are_shown_as_they_are_written() -> None:
