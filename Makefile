@@ -18,7 +18,7 @@ INSTALL := index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config ge
 help:  ## show this menu
 	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-quick: setup  ## try everything in two minutes: digits, few steps, results in the folder quick
+quick: setup  ## try everything in minutes: digits, few steps; all results in the folder quick
 	@python -m pipeline quick
 
 setup: $(BIN)/.run  ## create the environment in .venv from the lock file

@@ -17,7 +17,7 @@ STAGES = {
     "report": "write the report on the model: one HTML file that opens anywhere",
 }
 TOOLS = {
-    "quick": "try everything in two minutes, in the folder quick: digits, few steps",
+    "quick": "try everything in minutes, in the folder quick: digits, few steps",
     "inspect": "check a folder of own images and propose parameters; nothing is written",
     "check": "check params.yaml; --schema prints every key and its bounds",
     "track": "send everything on disk that the tracking store lacks",

@@ -27,6 +27,7 @@ GIT = (
     "GIT_PREFIX", "GIT_NAMESPACE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
 )  # fmt: skip
 ROOT, STAGE = "DVC_ROOT", "DVC_STAGE"
+QUICK = "VAEGAN_QUICK"  # set by python -m pipeline quick, whose models nobody reproduces
 EXPERIMENT, BASELINE = "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"
 COPIES = Path(".dvc/tmp")  # in a repository: where DVC makes copies to run experiments in
 

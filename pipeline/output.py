@@ -29,7 +29,7 @@ class _Pipe(io.FileIO):
 @contextmanager
 def readers_may_leave() -> Iterator[None]:
     """Ends the block, and the command, silently when the reader of standard output has left."""
-    before = sys.stdout
+    before: Any = sys.stdout
     if before is None or not stat.S_ISFIFO(os.fstat(before.fileno()).st_mode):
         yield
         return
@@ -37,7 +37,7 @@ def readers_may_leave() -> Iterator[None]:
     pipe = _Pipe(before.fileno(), "wb", closefd=False)
     unbuffered = before.write_through  # python -u, or PYTHONUNBUFFERED
     sys.stdout = io.TextIOWrapper(
-        pipe if unbuffered else io.BufferedWriter(pipe),  # type: ignore[type-var]
+        pipe if unbuffered else io.BufferedWriter(pipe),
         before.encoding,
         before.errors,
         write_through=unbuffered,

@@ -173,18 +173,19 @@ def _check(
     except ValueError as error:
         return Seen(str(error)), None, None
     # Faster than np.asarray.
-    shape = (flat.height, flat.width, 3)[: 2 if flat.mode == "L" else 3]
-    pixels = np.frombuffer(flat.tobytes(), np.uint8).reshape(shape)
+    size = flat.height, flat.width
+    pixels = np.frombuffer(flat.tobytes(), np.uint8)
+    pixels = pixels.reshape(size if flat.mode == "L" else (*size, 3))
     gray = is_gray(pixels)
     if gray and flat.mode == "RGB":
         flat, pixels = flat.getchannel(0), np.ascontiguousarray(pixels[..., 0])
     digest = _digest_of(pixels.shape).copy()
     digest.update(pixels.data)
-    seen = Seen("", pixels.shape[:2], image.mode, image.format or "", gray, digest.digest())
+    seen = Seen("", size, image.mode, image.format or "", gray, digest.digest())
     return seen, flat, pixels
 
 
 @lru_cache(64)
-def _digest_of(shape: tuple[int, ...]) -> "hashlib._Hash":
+def _digest_of(shape: tuple[int, ...]) -> hashlib.blake2b:
     """The digest of the pixels of images of a shape, before the first pixel."""
     return hashlib.blake2b(digest_size=16, key=f"{shape}".encode())

@@ -1,4 +1,4 @@
-"""Try everything in two minutes: scikit-learn's digits, few steps, a quick evaluation.
+"""Try everything in minutes: scikit-learn's digits, few steps, a quick evaluation.
 
 Runs every stage and the explorer with the preset ``quick``, in the folder ``quick``. It
 has its own data, models and tracking store, so nothing of yours changes; delete it when you like.
@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.__main__ import STAGES
+from pipeline.ambient import QUICK
 from pipeline.params import PARAMS_FILE, ParamsError, load_params
 from pipeline.tools import presets
 
@@ -53,7 +54,7 @@ def run(folder: Path, command: str) -> None:
     subprocess.run(
         [sys.executable, "-m", "pipeline", command],
         cwd=folder,
-        env=ours | {"PYTHONPATH": str(Path.cwd())},
+        env=ours | {"PYTHONPATH": str(Path.cwd()), QUICK: "1"},
         check=True,
     )
 

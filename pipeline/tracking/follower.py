@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.ambient import QUICK
 from pipeline.artifacts.paths import repository
 from pipeline.journal import FOLDER, Context, Journal
 from pipeline.tracking import registry
@@ -24,7 +25,8 @@ def context(params: dict[str, Any]) -> Context:
         params: The stage's parameters by dotted key.
     """
     tree = provenance()
-    if failure := tree.tags.get(FAILURE_TAG):
+    failure = tree.tags.get(FAILURE_TAG)
+    if failure and not os.environ.get(QUICK):
         warn(f"what is trained here cannot be reproduced, its origin is unknown: {failure}")
     lock = {}
     if os.environ.get("DVC_STAGE"):  # by hand, dvc.lock may tell of another model

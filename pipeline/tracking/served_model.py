@@ -413,7 +413,8 @@ def _check_before_mlflow() -> None:
         def checked(
             data: Any, params: Any, input_schema: Any, params_schema: Any, *rest: Any, **more: Any
         ) -> Any:
-            if {param.name for param in params_schema or ()} == ours:
+            is_ours = {param.name for param in params_schema or ()} == ours
+            if is_ours:
                 params = check_params(params)
                 if as_they_come(data) is not None or params.get("task") == "classes":
                     input_schema = None
@@ -421,7 +422,10 @@ def _check_before_mlflow() -> None:
                     check_shape(data, tuple(input_schema.inputs[0].shape[1:]))
             try:
                 return validate(data, params, input_schema, params_schema, *rest, **more)
-            except MlflowException as error:  # with the data in its message
+            except MlflowException as error:
+                if not is_ours:
+                    raise
+                # Its message holds the data.
                 raise _refusal(error.message.rpartition("Error: ")[2]) from error
 
         checked.of_vaegan = wrapped | {ours}  # type: ignore[attr-defined]
@@ -530,6 +534,8 @@ class _Refusal(MlflowException):
     The scoring server writes the whole input before the message of an exception; this one keeps
     the message that it was made with.
     """
+
+    sentence: str
 
     @property
     def message(self) -> str:

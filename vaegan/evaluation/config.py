@@ -77,4 +77,4 @@ class EvaluationConfig:
         if not self.quick:
             return self
         limits = {name: min(getattr(self, name), most) for name, most in QUICK_LIMITS.items()}
-        return replace(self, **limits)  # type: ignore[arg-type]
+        return replace(self, **limits)

@@ -279,10 +279,13 @@ def set_first(images, value):
         ),
         ({"tsk": "swap"}, "unknown parameter 'tsk', expected task, identity, identity_from, seed"),
         ({"task": "sample", "Seed": 1, "n": 2}, "unknown parameter 'Seed', 'n', expected task, "),
-        ({"task": 3}, "task must be one of reconstruct, encode, swap, sample, classes, got 3"),
+        (
+            {"task": 3},
+            "task must be one of reconstruct, encode, swap, sample, compare, classes, got 3",
+        ),
         (
             {"task": None},
-            "task must be one of reconstruct, encode, swap, sample, classes, got None",
+            "task must be one of reconstruct, encode, swap, sample, compare, classes, got None",
         ),
         ({"task": ["swap"]}, "task must be one of .*, got ['swap']"),
         ({"task": "sample", "count": 0}, "count must be a whole number in [1, 1000], got 0"),
