@@ -30,7 +30,6 @@ NOT_RUN = {
     "make repro": "minutes; its stages: tests/pipeline/test_pipeline.py",
     "make test": "runs this test",
     "ls reports/figures": "the figures: tests/pipeline/test_pipeline.py",
-    "make quick": "minutes; its folder: tests/pipeline/tools/test_quick.py",
     "mlflow models predict --env-manager local -m models:/vaegan/latest -i images.json -t json "
     "-o answer.json": (
         "run by tests/pipeline/tracking/test_registry.py; the same request is sent to a server"

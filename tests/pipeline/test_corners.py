@@ -93,6 +93,7 @@ CORNERS: dict[str, tuple[Any, Any]] = {
     "evaluate.test_images": (100, HUGE),
     "evaluate.probe_images": (100, HUGE),
     "evaluate.swaps": (100, 1000),
+    "evaluate.effort": ("full", "quick"),
     "evaluate.degenerate_below": FRACTION,
     "evaluate.gates.transfer": FRACTION,
     "evaluate.gates.specified": FRACTION,

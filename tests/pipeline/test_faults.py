@@ -346,7 +346,7 @@ def test_no_stage_unpickles_anything_and_none_writes_a_pickle(folder):
     ]
     assert {path.suffix for path in written} <= {
         ".npy", ".json", ".safetensors", ".csv", ".png", ".py", ".txt", ".yaml", ".lock", ".webp",
-        ".jsonl", ".patch", "",
+        ".jsonl", ".patch", ".gif", ".html", "",
     }  # fmt: skip
     assert len(written) > 40
     for path in written:
