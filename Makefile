@@ -35,7 +35,7 @@ refetch: setup  ## prepare the data set again, for archives put into data/raw la
 results: setup  ## print the headline metrics of the model on disk, one per line
 	@python -m pipeline results
 
-report: setup  ## write the report on the run, one HTML file: reports/report.html
+report: setup  ## bring reports/report.html up to date: runs the stages that are due
 	dvc repro report
 
 explore: setup  ## play with a model in the browser: make explore, or make explore VERSION=3

@@ -135,7 +135,9 @@ def pictures() -> Dataset:
     rng = np.random.default_rng(0)
     images = rng.integers(256, size=(2 * count, *shape), dtype=np.uint8)
     split = LabelledImages(images, np.arange(2 * count) % count, count)
-    return Dataset({"train": split, "test": split}, {}, {"name": "noise"})
+    arrays: dict[str, Any] = {"train": {"arrays": {}}}
+    about = {"name": "noise", "class_names": list(map(str, range(count))), "url": ""}
+    return Dataset({"train": split, "test": split}, {}, about | {"splits": arrays})
 
 
 def run(precision: str = "auto") -> list[Result]:

@@ -1,4 +1,4 @@
-"""What a person sees while a stage runs; nothing depends on it."""
+"""Console output of a stage; nothing depends on it."""
 
 import logging
 import sys

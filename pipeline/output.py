@@ -28,7 +28,7 @@ class _Pipe(io.FileIO):
 
 @contextmanager
 def readers_may_leave() -> Iterator[None]:
-    """Ends the block, and the command, silently when the reader of standard output has left."""
+    """Ends the command silently when its output pipe is closed."""
     before: Any = sys.stdout
     if before is None or not stat.S_ISFIFO(os.fstat(before.fileno()).st_mode):
         yield

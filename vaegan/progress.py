@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -43,7 +44,7 @@ def followed(
     """Yields items and logs how far the loop over them is.
 
     Args:
-        items: As many as ``total``, or fewer; pairs whose first part is text name themselves.
+        items: About ``total``; pairs whose first part is text name themselves.
         what: What the loop does.
         total: Number of items.
         weights: How long each item takes, in any unit; by default all take equally long.
@@ -54,7 +55,7 @@ def followed(
     weights = weights or [1.0] * total
     whole, loop, told, before = sum(weights), time.monotonic_ns(), 0.0, 0.0
     try:
-        for item, weight in zip(items, weights, strict=False):
+        for item, weight in zip(items, chain(weights, repeat(0.0)), strict=False):
             named = isinstance(item, tuple) and item and isinstance(item[0], str)
             if named or not told or time.monotonic() > told + EVERY:
                 name = str(item[0]) if named else ""  # type: ignore[index]

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
+import torch
 
+from pipeline.artifacts.classifiers import read_classifier
 from pipeline.artifacts.codes import read_codes
 from pipeline.artifacts.dataset import Dataset, read_dataset
 from pipeline.artifacts.files import ArtifactError, read_json
@@ -72,13 +74,15 @@ class Inputs:
         results, digest = read_json(METRICS), weights_digest(MODEL)
         if results.get("model/digest") != digest:
             raise ArtifactError(f"{METRICS} is of another model than {MODEL}: run dvc repro")
+        dataset = read_dataset()
+        shape, classes = dataset.train.image_shape, dataset.train.class_count
         return cls(
             results,
             digest,
-            read_dataset(),
+            dataset,
             DisentanglingVAE.load(MODEL),
             read_codes(str(results["split"]), digest),
-            Classifier.load(CLASSIFIER, "cpu")[0],
+            read_classifier(CLASSIFIER, shape, classes, torch.device("cpu"))[0],
         )
 
 

@@ -14,8 +14,8 @@ MOST_BYTES = 3_000_000  # of all figures together, kept as they are up to that
 
 
 def addresses(paths: list[Path]) -> list[str]:
-    """Data addresses of figures; if they are large together, each is compressed with loss."""
-    compress = sum(path.stat().st_size for path in paths) > MOST_BYTES
+    """Data addresses of figures; if the PNG files are large, they are compressed with loss."""
+    compress = sum(path.stat().st_size for path in paths if path.suffix == ".png") > MOST_BYTES
     return [_figure(path, compress) for path in paths]
 
 

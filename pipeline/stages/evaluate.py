@@ -90,7 +90,7 @@ def measure_all(
     expected = dict.fromkeys([*expected_keys(instruments.strokes), *metrics])
     left_out += left_out_of_controls + left_out_of_factors
     if params.quick:
-        left_out.insert(0, f"a quick evaluation, with the probes {', '.join(PLAIN)} only")
+        left_out.insert(0, f"all probes but {', '.join(PLAIN)}")
     left_out += [f"{name} is not measured" for name in expected if name not in finite]
     if not instruments.strokes:
         left_out.append("slant, thickness and width are not measured: only grey strokes have them")

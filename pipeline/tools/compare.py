@@ -27,7 +27,6 @@ from scipy.stats import t as student
 
 from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.paths import METRICS
-from pipeline.data.config import TRAINING_IMAGES
 from pipeline.params import load_params
 from pipeline.sections import flat
 from pipeline.tools import presets
@@ -40,7 +39,7 @@ from vaegan.evaluation.metrics import (
     expected_keys,
 )
 
-SEED, DATASET, OWN = "train.seed", "prepare.dataset", "folder"
+SEED, DATASET = "train.seed", "prepare.dataset"
 LEVEL = 0.95
 FEW = 3  # rows, up to which the table has a line per metric
 FINISHED = "FINISHED"
@@ -232,8 +231,6 @@ def changed_params(run: Mapping[Any, Any], default: dict[str, Any]) -> dict[str,
         logged = "dataset" if key == DATASET else key
         for text in (run.get(f"tags.now.{key}"), run.get(f"params.{logged}")):
             if isinstance(text, str):  # absent values are None or NaN
-                if key == DATASET and text not in TRAINING_IMAGES:
-                    text = OWN
                 if (typed := parse_like(text, value)) != value:
                     changes[key] = typed
                 break
@@ -352,6 +349,10 @@ def record(experiments: pd.DataFrame, path: Path) -> None:
     It also replaces those of the same name that were measured by another protocol, and says so.
     """
     before = [recorded(path)] if path.exists() else []
+    key = ["name", "seed", "protocol"]
+    for old in before:  # metrics whose artifact the store has lost
+        known, new = (frame.astype({"seed": int}).set_index(key) for frame in (old, experiments))
+        experiments = new.combine_first(known[known.index.isin(new.index)]).reset_index()
     merged = pd.concat([*before, experiments]).drop_duplicates(["name", "seed"], keep="last")
     other = merged["protocol"] != merged.groupby("name")["protocol"].transform("last")
     for row in merged[other].to_dict("records"):
@@ -417,6 +418,8 @@ def main(argv: list[str] | None = None) -> int:
     status, others = 0, []
     runs: pd.DataFrame | None = None
     try:
+        if options.html and options.html.suffix != ".html":
+            raise ValueError(f"--html: got {options.html}, expected a name that ends in .html")
         if options.drop_pattern:
             print(drop_pattern())
             return 0

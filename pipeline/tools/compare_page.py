@@ -62,8 +62,10 @@ def champion_runs(datasets: set[Any]) -> set[str]:
     if not datasets:
         return set()
     from pipeline.tracking.champion import champion_of
+    from pipeline.tracking.store import one_line
 
-    found = (champion_of(name) for name in datasets if isinstance(name, str))
+    with one_line():
+        found = [champion_of(name) for name in datasets if isinstance(name, str)]
     return {str(version.run_id) for version in found if version is not None}
 
 

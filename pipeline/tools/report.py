@@ -15,6 +15,7 @@ from pathlib import Path
 from pipeline.artifacts.files import atomic_file
 from pipeline.params import load_params
 from pipeline.report.content import Inputs, StoreFacts, build_report
+from pipeline.tools.own_images import check_output
 from vaegan.devices import configure_torch
 
 ORIGIN = (
@@ -49,7 +50,10 @@ def store_facts(inputs: Inputs) -> StoreFacts:
         scores = json.loads(best.tags.get(champion.SCORES_TAG, "{}"))
         if scores.get("protocol") != inputs.results["protocol"]:
             return StoreFacts(origin=origin)
-        metrics = client.get_run(str(best.run_id)).data.metrics
+        run_of_best = client.get_run(str(best.run_id)).data
+        if run_of_best.tags.get("protocol") != inputs.results["protocol"]:  # measured anew since
+            return StoreFacts(origin=origin)
+        metrics = run_of_best.metrics
     return StoreFacts(f"version {best.version}", metrics, origin)
 
 
@@ -64,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     configure_torch(1)
     try:
+        check_output(options.output, [".html"], force=True)
         inputs = Inputs.read()
         text = build_report(inputs, load_params().evaluate.gates, store_facts(inputs))
         with atomic_file(options.output) as part:

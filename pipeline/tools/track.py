@@ -50,6 +50,8 @@ def journal_outputs() -> None:
     results = [path for path in (METRICS, SWAPS, FIGURES, REPORT) if path.exists()]
     if not METRICS.exists() or read_json(METRICS).get("model/digest") != model:
         results = []
+    if REPORT in results and model not in REPORT.read_text(encoding="utf-8"):
+        results = [path for path in results if path not in (REPORT, FIGURES)]  # of another model
     if _is_told(model, [path for path in results if path in (METRICS, REPORT)]):
         return
     journal = Journal(STAGE, context({}))

@@ -235,7 +235,9 @@ def _objections(version: ModelVersion) -> list[str]:
     if known["verdict"] != SOUND:
         found.append(f"its verdict is {known['verdict']}")
     elif known.get("gates", PASSED) != PASSED:
-        found.append(f"it missed a gate: {known['gates']}")
+        quick = known["gates"].startswith("not applied")
+        why = "it was evaluated quickly only" if quick else f"it missed a gate: {known['gates']}"
+        found.append(why)
     if known.get("split", TEST) != TEST:
         found.append(f"it was evaluated on {known['split']} images")
     return found

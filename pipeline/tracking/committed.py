@@ -15,7 +15,7 @@ RECORDS = "dvc.lock reports"  # what a run changes of the files that git keeps
 
 
 def advice() -> list[str]:
-    """Lines on what it means that results differ from the committed ones; none if they do not.
+    """Explains why results differ from the committed ones; no line if they do not.
 
     Nothing is said in an experiment, whose results DVC keeps apart, and without git.
     """
@@ -44,11 +44,15 @@ def describe(ours: dict[str, Any], committed: dict[str, Any], changed: bool) -> 
         for key, short in SHORT.items()
         if isinstance(ours.get(key), float) and isinstance(committed.get(key), float)
     )
-    why = (
-        "they belong to your changes"
-        if changed
-        else "code and parameters are the committed ones, another processor rounds differently"
-    )
+    if any(ours.get(key) != committed.get(key) for key in ("dataset", "protocol")):
+        why = "they are of another data set, or were measured by another protocol"
+    elif changed:
+        why = "they belong to your changes"
+    else:
+        why = (
+            "nothing is changed since the last commit, so another processor rounded differently, "
+            "or the committed ones are of before that commit"
+        )
     return [
         f"note: these results differ from the committed ones ({numbers}): {why}",
         f"note: keep them with git commit {RECORDS}; git checkout {RECORDS} drops them",

@@ -29,8 +29,9 @@ def with_results(run: Run, results: dict[str, Any], reason: str) -> str:
         reason: Of the verdict, "" if it is not known.
     """
     parts = [describe(results), WHERE, reason]  # MLflow's page folds what is below a few lines
-    training = _note(run).rpartition(RULE)[2]
-    return "\n\n".join(part for part in parts if part) + (RULE + training if training else "")
+    before, _, rest = _note(run).partition(RULE)
+    training = rest if WHERE in before else _note(run)  # which may hold rules of a person's own
+    return "\n\n".join(part for part in parts if part) + RULE + training
 
 
 def describe(results: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from benchmarks import __main__ as bench
 from benchmarks import defaults, growth, overhead, plain, quality, ruler, step, together
 from benchmarks.measure import Result, side_by_side
 from pipeline.artifacts.dataset import read_dataset, write_dataset
+from pipeline.journal import Journal
 from pipeline.params import load_params
 from vaegan.evaluation import probes
 from vaegan.model.config import CodeConfig
@@ -91,6 +92,14 @@ def test_functions_are_called_in_turn_and_the_median_is_taken():
     medians = side_by_side({n: lambda n=n: called(n) for n in "ab"}, repeats=3)
     assert calls == list("abababab")
     assert medians["a"] < 0.1  # one of three was slow
+
+
+def test_the_pictures_of_the_step_are_a_data_set_that_the_stages_loop_takes(tmp_path, monkeypatch):
+    monkeypatch.setattr(step, "PICTURES", (3, 3, 8, 8))
+    noise = step.pictures()
+    Journal("train", root=tmp_path).begin(noise, {"tags": {}, "note": ""}, None)
+    assert noise.train.image_shape == (3, 8, 8)
+    assert noise.train.class_count == 3
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5])

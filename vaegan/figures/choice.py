@@ -20,7 +20,7 @@ def choose_different(
         looks: float (N, D), in which distances are measured.
         groups: int (N,).
         order: A group for each image to choose; one that has no images left is passed over.
-        taken: Positions that were chosen before.
+        taken: Positions that were chosen before, avoided as long as their group has others.
 
     Returns:
         Positions, int64 (M,), each at most once.
@@ -30,11 +30,12 @@ def choose_different(
     nearest = np.full(len(looks), np.inf)
     for place in taken:
         nearest = np.minimum(nearest, np.linalg.norm(looks - looks[place], axis=1))
-    free = np.ones(len(looks), bool)
-    free[list(taken)] = False
+    free, new = np.ones(len(looks), bool), np.ones(len(looks), bool)
+    new[list(taken)] = False
     chosen: list[int] = []
     for group in order:
         among = np.flatnonzero(free & (groups == group))
+        among = among[new[among]] if new[among].any() else among
         among = among[usual[among]] if usual[among].any() else among
         if not len(among):
             continue

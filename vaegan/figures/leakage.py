@@ -1,4 +1,4 @@
-"""Leakage on a scale from chance to everything, with what others reach and what is asked for."""
+"""Bar chart of leakage from chance to 100 %, with published values and the gate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

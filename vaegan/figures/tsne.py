@@ -13,6 +13,7 @@ from vaegan.figures.canvas import COLOURS, NAMED_CLASSES, class_labels, new_figu
 
 OTHERS = "#cccccc"  # colour of classes beyond those that are named
 GATHERED = 0.5  # median distance of a cluster's points from its centre, relative to all points'
+FEWEST = 5  # points of a class, from which it can be said to gather
 LETTER, LINE = 0.024, 0.05  # size of a name's character and line, relative to the panel's side
 ROUNDS = 400  # in which names move apart, at most
 SHAPES = "o^"  # of the first and of the second ten classes
@@ -104,7 +105,7 @@ def gathering_classes(points: np.ndarray, labels: np.ndarray, count: int) -> lis
     """Lists the classes whose points lie together, compared with all points.
 
     The median distance of their points from their median is less than half of that of all points
-    from the median of all.
+    from the median of all. A class of few points is not said to gather.
 
     Args:
         points: (N, 2).
@@ -117,7 +118,8 @@ def gathering_classes(points: np.ndarray, labels: np.ndarray, count: int) -> lis
 
     whole = extent(points)
     sizes = np.bincount(labels, minlength=count)
-    return [c for c in range(count) if sizes[c] and extent(points[labels == c]) < GATHERED * whole]
+    told = [c for c in range(count) if sizes[c] >= FEWEST]
+    return [c for c in told if extent(points[labels == c]) < GATHERED * whole]
 
 
 def _scatter(

@@ -63,15 +63,11 @@ def test_an_interval_is_students_and_one_value_has_none():
     assert interval([16.0, 16.0]) == "16.0 ± 0.0000"
 
 
-def test_a_run_on_own_images_is_named_by_its_path_or_its_preset():
-    own = {"params.dataset": "pets", "params.prepare.path": "images/pets"}
-    letters = {"params.dataset": "letters", "params.prepare.path": "images/notmnist"}
-    default = DEFAULT | {"prepare.dataset": "mnist", "prepare.path": "images"}
-    found = summarize_runs(mlflow_runs(own, letters), default)
-    assert found["name"].tolist() == [
-        'prepare.dataset="folder", prepare.path="images/pets"',
-        "notmnist",
-    ]
+def test_runs_on_two_sets_of_own_images_are_two_rows():
+    default = DEFAULT | {"prepare.dataset": "mnist"}
+    runs = mlflow_runs({"params.dataset": "pets"}, {"params.dataset": "letters"})
+    named = summarize_runs(runs, default)["name"].tolist()
+    assert named == ['prepare.dataset="pets"', 'prepare.dataset="letters"']
 
 
 def test_runs_become_experiments_by_what_differs_from_the_default():

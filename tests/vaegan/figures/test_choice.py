@@ -34,3 +34,11 @@ def test_classes_are_spread_evenly_and_few_are_repeated():
     assert spread_classes(np.arange(1000), 4) == [0, 333, 666, 999]
     assert spread_classes(np.array([3, 8]), 5) == [3, 8, 3, 8, 3]
     assert spread_classes(np.arange(10), 10) == list(range(10))
+
+
+def test_an_image_is_taken_twice_where_its_group_has_no_other():
+    looks, groups = np.arange(6.0)[:, None], np.array([0, 0, 1, 1, 2, 2])
+    avoided = choose_different(looks, groups, [0, 1, 2], taken=[0, 2, 4])
+    assert avoided.tolist() == [1, 3, 5]
+    again = choose_different(looks[:3], np.arange(3), [0, 1, 2], taken=[0, 1, 2])
+    assert sorted(again) == [0, 1, 2]
