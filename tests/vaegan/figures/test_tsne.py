@@ -162,11 +162,11 @@ def test_a_panel_without_an_embedding_says_why():
 
 
 def test_of_many_classes_the_first_are_named_and_the_others_are_grey() -> None:
-    space, labels = clusters(100, size=3)
+    space, labels = clusters(100, size=5)
     names = [f"c{c}" for c in range(100)]
     figure = embedding_figure(space, space, labels, names, "title")
     assert "20 of 100 classes" in figure.get_suptitle()
     assert {text.get_text() for text in figure.axes[0].texts} <= set(names[:20])
     plotted = {c.get_label(): np.asarray(c.get_offsets()) for c in figure.axes[0].collections}
     np.testing.assert_array_equal(plotted["80 others"], space[labels >= 20])
-    assert sum(map(len, plotted.values())) == 300
+    assert sum(map(len, plotted.values())) == 500
