@@ -84,7 +84,7 @@ setup-team: $(BIN)/.team  ## add what a team's servers need: PostgreSQL for MLfl
 setup-dev: $(BIN)/.dev  ## add the development tools
 
 test: setup-dev  ## run the tests
-	python -m pytest -n 2 --dist loadfile
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup-dev  ## check format, lint and types
 	ruff format --check .
