@@ -10,6 +10,7 @@ with ``mlflow.``. Runs of before have such tags without this prefix; they are fo
 """
 
 import getpass
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -412,13 +413,15 @@ class ModelRun:
             np.broadcast_to(np.zeros((), entry["dtype"]), entry["shape"])
             for entry in (described["arrays"]["images"], described["arrays"]["labels"])
         )
-        dataset = from_numpy(
-            images,
-            targets=labels,
-            source=described["url"],
-            name=described["name"],
-            digest=described["arrays"]["images"]["sha256"][:16],
-        )
+        with warnings.catch_warnings():  # two of its classes take a path, and both are the same
+            warnings.filterwarnings("ignore", "The specified dataset source", UserWarning)
+            dataset = from_numpy(
+                images,
+                targets=labels,
+                source=described["url"],
+                name=described["name"],
+                digest=described["arrays"]["images"]["sha256"][:16],
+            )
         context = InputTag("mlflow.data.context", "training")
         entry = DatasetInput(entities.Dataset(**dataset.to_dict()), [context])
         self.client.log_inputs(self.run_id, datasets=[entry])
