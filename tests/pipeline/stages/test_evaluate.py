@@ -131,7 +131,7 @@ def test_a_quick_evaluation_fits_no_networks_and_says_so(measured):
     assert {"leakage/mean_quadratic", "leakage/mean_neighbours"} <= written.keys()
     assert not {"leakage/mean_trees", "leakage/mean_perceptron"} & written.keys()
     assert left_out == [
-        "a quick evaluation, with the probes logistic, quadratic, neighbours only",
+        "all probes but logistic, quadratic, neighbours",
         f"{missing} is not measured",
     ]
 
