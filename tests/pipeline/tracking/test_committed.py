@@ -31,7 +31,7 @@ def test_results_of_another_processor_are_explained_in_two_lines(repository):
     write_json(METRICS, RESULTS | {"leakage/mean": 0.158})
     differ, what_to_do = committed.advice()
     assert "leakage 0.158 for 0.177" in differ
-    assert "another processor rounds differently" in differ
+    assert "another processor rounded differently" in differ
     assert "git commit dvc.lock reports" in what_to_do
     assert "git checkout dvc.lock reports" in what_to_do
 

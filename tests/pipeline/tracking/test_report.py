@@ -4,7 +4,8 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from pipeline.artifacts.paths import REPORT
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.paths import METRICS, REPORT
 from pipeline.tools import track
 
 
@@ -27,10 +28,15 @@ def test_the_page_is_an_artifact_of_the_models_run_and_is_replaced(told, measure
 
 def test_track_sends_a_page_that_came_without_a_journal(told, measured, capsys):
     run = told.train()
-    for text in ("from a cache", "from another cache"):
+    digest = read_json(METRICS)["model/digest"]
+    for text in (f"{digest} from a cache", f"{digest} from another cache"):
         REPORT.write_text(text)
         assert track.main([]) == 0
         assert logged(run) == text
+    REPORT.write_text("the page of another model")
+    assert track.main([]) == 0
+    assert logged(run) == text
+    REPORT.write_text(text)
     capsys.readouterr()
     assert track.main([]) == 0
     assert "lacked something of 0" in capsys.readouterr().out
