@@ -94,12 +94,12 @@ def test_an_experiment_in_a_temporary_copy_is_tracked_in_the_users_store(clone):
 def test_experiments_are_compared_in_one_table(clone):
     printed = clone.run("python", "-m", "pipeline", "compare", "--record", "runs.csv")
     assert "not in the table" not in printed
-    table = printed[printed.index("| what was changed") :]
-    assert "| default | 1 |" in table
+    table = [line for line in printed.splitlines() if line.startswith("|")]
+    assert any(line.startswith("| default | 1 |") for line in table)
     for rate in RATES:
-        assert f"| train.lr={rate}" in table
+        assert any(line.startswith(f"| train.lr={rate}") for line in table)
     again = clone.run("python", "-m", "pipeline", "compare", "--recorded", "runs.csv")
-    assert again[again.index("| what was changed") :].strip() in table
+    assert [line for line in again.splitlines() if line.startswith("|")] == table
     assert len(pd.read_csv(clone.folder / "runs.csv")) == 6
     (clone.folder / "runs.csv").unlink()
     # The columns that matter first come first in DVC's own table, too.
