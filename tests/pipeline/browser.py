@@ -27,7 +27,7 @@ class Visit:
 
     def framed(self, text: str, sandbox: str = "allow-scripts"):
         """Shows a page in a sandboxed frame of this one; returns the frame."""
-        self.page.set_content(f'<iframe sandbox="{sandbox}" width="1000" height="700"></iframe>')
+        self.page.set_content(f'<iframe sandbox="{sandbox}" width="1000" height="3000"></iframe>')
         self.page.evaluate("text => { document.querySelector('iframe').srcdoc = text; }", text)
         frame = self.page.query_selector("iframe").content_frame()
         frame.wait_for_selector("footer, main")

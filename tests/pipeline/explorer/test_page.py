@@ -15,10 +15,10 @@ from pipeline.artifacts.dataset import Split, as_they_are, read_dataset, write_d
 from pipeline.explorer import atlas
 from pipeline.explorer.page import Subject, build_page
 from tests.conftest import draw_bars
+from tests.pipeline.browser import Visit
 from tests.pipeline.explorer.conftest import as_in_page, make_model
 
 NASTY = ["</script><script>boom()</script>", "<img src=x onerror=boom()>", "a\"&'b", "été 9"]
-FRAME = '<iframe sandbox="allow-scripts" style="width: 1000px; height: 3000px"></iframe>'
 CONTROLS = "button, select, input, summary, a[href], [tabindex='0']"
 
 
@@ -60,24 +60,12 @@ def address(text, tmp_path_factory) -> str:
     return path.as_uri()
 
 
-class Visit:
-    """A page that is open, with what it has asked for and complained of."""
+class Explored(Visit):
+    """An explorer that is open and has started."""
 
     def __init__(self, browser, address: str, frame: str | None = None, **options) -> None:
-        self.context = browser.new_context(**options)
-        self.page = self.context.new_page()
-        self.requests, self.complaints = [], []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.goto(address)
-        self.frame = self.page.main_frame
-        if frame is not None:
-            self.page.set_content(FRAME)
-            self.page.evaluate(
-                "(text) => { document.querySelector('iframe').srcdoc = text; }", frame
-            )
-            self.frame = self.page.query_selector("iframe").content_frame()
+        super().__init__(browser, address, **options)
+        self.frame = self.page.main_frame if frame is None else self.framed(frame)
         self.until("document.readyState === 'complete'")
         self.evaluate("started.then((panels) => { globalThis.app = panels; return null; })")
         self.settle()
@@ -124,8 +112,8 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def visit(browser, address) -> Visit:
-    return Visit(browser, address)
+def visit(browser, address) -> Explored:
+    return Explored(browser, address)
 
 
 def close_to(pixels: np.ndarray, image: torch.Tensor) -> bool:
@@ -329,7 +317,7 @@ def test_an_image_unlike_the_training_images_is_told(visit):
 
 @pytest.mark.parametrize("width", [320, 1600])
 def test_nothing_is_cut_off_in_narrow_and_wide_windows(browser, address, width):
-    shown = Visit(browser, address, viewport={"width": width, "height": 800}, color_scheme="dark")
+    shown = Explored(browser, address, width=width, color_scheme="dark")
     assert shown.evaluate("document.documentElement.scrollWidth") == width
     edges = shown.evaluate(
         f"""[...document.querySelectorAll("{CONTROLS}, figure, p")]
@@ -345,7 +333,7 @@ def test_nothing_is_cut_off_in_narrow_and_wide_windows(browser, address, width):
 
 def test_a_sandboxed_frame_of_an_opaque_origin_runs_it_all(browser, text, model):
     """As MLflow shows an artifact."""
-    shown = Visit(browser, "about:blank", frame=text)
+    shown = Explored(browser, "about:blank", frame=text)
     assert shown.evaluate("origin") == "null"
     shown.draw()
     image = torch.from_numpy(shown.pixels("#seen")).float()[None, None]
@@ -365,7 +353,7 @@ def test_without_its_images_a_version_still_gives_a_page(browser, model, tmp_pat
     path = tmp_path / "plain.html"
     unknown = np.full((4, 6), np.nan, np.float32)
     path.write_text(build_page(model, subject(model, identities=unknown), None))
-    shown = Visit(browser, path.as_uri())
+    shown = Explored(browser, path.as_uri())
     assert "There is no map" in shown.page.text_content("#map")
     assert shown.page.locator("#identities figure").count() == 0
     shown.draw()
@@ -383,7 +371,7 @@ def test_many_classes_are_shown_up_to_a_cap_that_is_said(browser, tmp_path):
     path = tmp_path / "many.html"
     many = subject(model, class_names=names, identities=identities, kind="pictures")
     path.write_text(build_page(model, many, None))
-    shown = Visit(browser, path.as_uri())
+    shown = Explored(browser, path.as_uri())
     assert shown.page.locator("#identities figure").count() == 100
     assert "the first 100, 30 more are not shown" in shown.page.text_content("#identities-title")
     assert shown.page.is_visible("#colour")
