@@ -1,3 +1,4 @@
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -5,12 +6,12 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.store.db import utils
+from mlflow.tracking._tracking_service import utils as uris
 
 from pipeline.artifacts.dataset import Split, read_dataset, write_dataset
 from pipeline.artifacts.paths import CURVES, METRICS, MODEL, repository
@@ -65,6 +66,21 @@ def browser() -> Iterator[object]:
         started.close()
 
 
+@pytest.fixture(autouse=True)
+def same_store(monkeypatch):
+    """Connects MLflow, after a test, to the store it was connected to before.
+
+    MLflow keeps the address in a variable of its module and in the environment.
+    """
+    address = os.environ.get("MLFLOW_TRACKING_URI")
+    monkeypatch.setattr(uris, "_tracking_uri", uris._tracking_uri)
+    yield
+    if address is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = address
+
+
 @pytest.fixture
 def workspace(tmp_path, monkeypatch, bars, model_config):
     """A folder with a prepared data set and a model, and a tracking store of its own."""
@@ -76,9 +92,7 @@ def workspace(tmp_path, monkeypatch, bars, model_config):
     write_dataset({"train": bars_split, "test": bars_split}, about)
     torch.manual_seed(0)
     DisentanglingVAE(model_config).eval().save(MODEL, {"params": {"train.lr": 0.1}})
-    before = mlflow.get_tracking_uri()
-    yield tmp_path
-    mlflow.set_tracking_uri(before)
+    return tmp_path
 
 
 @pytest.fixture

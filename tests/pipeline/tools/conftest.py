@@ -69,7 +69,6 @@ def here(_store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", _store)
-    before = mlflow.get_tracking_uri()
     colours = photograph(50, 31)
     deep = (np.arange(31 * 50, dtype=np.uint16) * 42).reshape(31, 50)
     clear = np.dstack([colours, np.tile(np.uint8([0, 255]), (31, 25))])
@@ -83,8 +82,7 @@ def here(_store, tmp_path, monkeypatch):
         "exact.png": photograph(SIZE[1], SIZE[0])[..., 0],
     }.items():
         Image.fromarray(pixels).save(name)
-    yield tmp_path
-    mlflow.set_tracking_uri(before)
+    return tmp_path
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import re
 import shutil
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -248,9 +247,7 @@ def outside_git(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "")
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    before = mlflow.get_tracking_uri()
-    yield tmp_path
-    mlflow.set_tracking_uri(before)
+    return tmp_path
 
 
 def test_without_a_store_or_results_compare_gives_a_one_line_error(outside_git, capsys):
@@ -261,7 +258,8 @@ def test_without_a_store_or_results_compare_gives_a_one_line_error(outside_git, 
         f"{hint}\n"
     )
     assert not (outside_git / "mlflow.db").exists()
-    MlflowClient().create_run(connect())
+    experiment = connect()
+    MlflowClient().create_run(experiment)
     capsys.readouterr()
     assert compare.main([]) == 1
     assert capsys.readouterr().err == (

@@ -14,7 +14,6 @@ import threading
 import time
 from pathlib import Path
 
-import mlflow
 import psutil
 import pytest
 from mlflow import MlflowClient
@@ -73,9 +72,7 @@ def project(tmp_path, monkeypatch, request):
     git(repository, "add", "-A")
     git(repository, "commit", "-qm", "project")
     monkeypatch.chdir(folder)
-    before = mlflow.get_tracking_uri()
-    yield folder
-    mlflow.set_tracking_uri(before)
+    return folder
 
 
 def train_and_register(patch: bytes | None = None) -> None:
