@@ -182,6 +182,21 @@ def measure_unseen(
     return metrics
 
 
+def _judge(
+    metrics: Metrics, params: EvaluationConfig, strokes: bool
+) -> tuple[str, str, dict[str, str], str]:
+    """Returns the verdict, its reason, a statement for each gate and one for all of them."""
+    word, sentence = verdict(metrics, params.degenerate_below)
+    statements = gate_statements(metrics, word, params.gates, strokes)
+    gates = gates_passed(metrics, word, required_bounds(params.gates, strokes))
+    if params.quick:
+        statements, gates = dict.fromkeys(statements, NOT_APPLIED), NO_GATES
+        sentence = f"{sentence}. Quick evaluation: gates are not applied"
+    elif word != UNTRUSTED:
+        sentence = f"{sentence}. {describe_gates(metrics, params.gates, strokes)}"
+    return word, sentence, statements, gates
+
+
 def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
     """Writes ``reports/metrics.json``, ``reports/headline.json`` and ``reports/swaps.csv``.
 
@@ -214,7 +229,6 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
         for word, split in of_train.items()
     }
     instruments, digests = _load_instruments(dataset, params.split, device)
-    strokes = instruments.strokes
     journal.begin(dataset, {"model": digest})
     metrics, matrices, left_out = measure_all(
         model, instruments, images, train, test, params, factors
@@ -223,14 +237,7 @@ def run(params: EvaluationConfig, journal: "Journal") -> dict[str, Any]:
         knowing, more = _load_unseen_instruments(dataset, instruments.factors, device)
         digests |= more
         metrics |= measure_unseen(model, knowing, dataset, read_codes(UNSEEN, digest), params)
-    word, sentence = verdict(metrics, params.degenerate_below)
-    statements = gate_statements(metrics, word, params.gates, strokes)
-    gates = gates_passed(metrics, word, required_bounds(params.gates, strokes))
-    if params.quick:
-        statements, gates = dict.fromkeys(statements, NOT_APPLIED), NO_GATES
-        sentence = f"{sentence}. Quick evaluation: gates are not applied"
-    elif word != UNTRUSTED:
-        sentence = f"{sentence}. {describe_gates(metrics, params.gates, strokes)}"
+    word, sentence, statements, gates = _judge(metrics, params, instruments.strokes)
     results = (
         {"verdict": word}
         | ({"effort": params.effort} if params.quick else {})

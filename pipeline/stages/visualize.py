@@ -57,7 +57,21 @@ def plot_reconstructions(inputs: FigureInputs) -> Figure:
 
 def plot_swaps(inputs: FigureInputs) -> Figure:
     """Plots classes' identities in the style of some images."""
-    identities, styles = swap_sources(inputs)
+    title = f"Identity by column, style by row ({inputs.name}, test images)"
+    return plot_swaps_of(inputs, *swap_sources(inputs), title)
+
+
+def plot_swaps_of(
+    inputs: FigureInputs, identities: np.ndarray, styles: np.ndarray, title: str
+) -> Figure:
+    """Plots swaps of given images.
+
+    Args:
+        inputs: Of the figures.
+        identities: Positions of the test images that give the identities.
+        styles: Positions of those that give the styles.
+        title: First line of the title.
+    """
     s, z = inputs.code("specified", identities), inputs.code("unspecified", styles)
     generated = inputs.decode_all(s, z)
     asked = inputs.data.labels[identities]
@@ -66,8 +80,7 @@ def plot_swaps(inputs: FigureInputs) -> Figure:
         (int(row), int(column)): inputs.class_names[read[row, column]]
         for row, column in np.argwhere(read != asked)
     }
-    title = f"Identity by column, style by row ({inputs.name}, test images)\n"
-    title += f"framed: the classifier reads another class, {len(misread)} of {read.size}"
+    title += f"\nframed: the classifier reads another class, {len(misread)} of {read.size}"
     if (classes := len(np.unique(inputs.data.labels))) > COLUMNS:
         title += f"; {COLUMNS} of {classes} classes"
     names = [inputs.class_names[c] for c in asked]

@@ -53,6 +53,13 @@ PICTURES = {
         "Four digits, moved along the directions that change an image most. A direction is named "
         "by the property that changes along it in real images.",
     ),
+    "beside_mathieu.png": (
+        "MNIST: with the class in the style, and without",
+        "The same images under two models. At the left this project's default. At the right the "
+        "preset `mathieu`, the objective of Mathieu et al. on the same networks: its style code "
+        "still holds the class, so many images show the class of their style source instead of "
+        "the requested one (framed). Made by `python -m pipeline.tools.beside`.",
+    ),
     DRAWN: (
         "A drawn digit in all identities",
         "At the left a drawing, `docs/drawing.png`, as the model takes it; then every identity "

@@ -29,7 +29,7 @@ SHOWN = {
 
 
 def prepare_folder(folder: Path) -> None:
-    """Makes the folder, with the parameters of the preset.
+    """Makes the folder, with the parameters of the preset; changed ones there are left.
 
     Raises:
         ValueError: there is such a folder, and another command made it.
@@ -41,7 +41,11 @@ def prepare_folder(folder: Path) -> None:
     source = presets.FOLDER / f"{PRESET}.yaml"
     params = presets.apply_changes(presets.read(PRESET), load_params(), source)
     folder.mkdir(exist_ok=True)
-    path.write_text(f"{MARK}{json.dumps(asdict(params), indent=2)}\n")  # JSON is YAML
+    text = f"{MARK}{json.dumps(asdict(params), indent=2)}\n"  # JSON is YAML
+    if path.exists() and path.read_text() != text:
+        print(f"note: {path} differs from the preset and is used; without it, the preset is")
+    else:
+        path.write_text(text)
 
 
 def run(folder: Path, command: str) -> None:

@@ -5,12 +5,11 @@ same facts as tags, which ``python -m pipeline reproduce`` reads. The run's own 
 that a person filters by.
 """
 
-import json
 from pathlib import Path
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
+from mlflow.artifacts import load_dict
 from mlflow.entities import Run
 
 from pipeline.tracking import champion, registry
@@ -42,8 +41,7 @@ class Record:
     def read(self) -> dict[str, str]:
         """Facts by name; those of the version if the artifact is lost, {} if there are none."""
         if self._exists():
-            path = download_artifacts(run_id=self.run.info.run_id, artifact_path=FILE)
-            return dict(json.loads(Path(path).read_text()))
+            return dict(load_dict(f"runs:/{self.run.info.run_id}/{FILE}"))
         model = self.run.data.tags.get(registry.DIGEST_TAG)
         version = None if model is None else registry.version_of(model)
         if version is not None:

@@ -76,10 +76,15 @@ class Metric:
 
     def words_of(self, key: str, metrics: Metrics) -> str:
         """Words of a key, followed by the value that is shown beside it if there is one."""
-        word, other = self.beside
-        value = metrics.get(self._filled(other, key))
+        word, other = self.compared_with(key)
+        value = metrics.get(other)
         said = "" if value is None else f"; {word} {value:.3f}"
         return self._filled(self.words, key) + said
+
+    def compared_with(self, key: str) -> tuple[str, str]:
+        """The word and the key of the metric beside that of ``key``; empty if there is none."""
+        word, other = self.beside
+        return word, self._filled(other, key)
 
     def describes(self, key: str) -> bool:
         """Whether a key is this row's or belongs to its family."""

@@ -52,11 +52,11 @@ def adversarial_curves(curves: pd.DataFrame, class_counts: np.ndarray, title: st
     )  # fmt: skip
     _plot_curves(
         latents, curves, latent_game, "loss (nats)", "latent game: which class?",
-        "Healthy: the critic stays near the dashed line, where z does not tell it the class.",
+        "Healthy: the critic levels off well above 0. On the dashed line it reads no class in z.",
     )  # fmt: skip
     _plot_curves(
         accuracy, curves, accuracies, "accuracy", "accuracy of the adversaries",
-        "Healthy: both stay below 1; the nearer the critic is to chance, the less z tells.",
+        "Healthy: both stay below 1. The nearer the critic is to chance, the less z tells.",
     )  # fmt: skip
     top = max(images.get_ylim()[1], latents.get_ylim()[1])  # one unit, one scale
     images.set_ylim(0, top)

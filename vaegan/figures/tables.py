@@ -86,14 +86,12 @@ def interval_of(key: str, metrics: Mapping[str, Any]) -> tuple[float, float] | N
 
 def _beside(key: str, metric: Metric, metrics: Mapping[str, Any], entropy: float) -> list[str]:
     """What to compare a metric with: chance, an oracle, real images, the bits that there are."""
-    said = []
-    for prefix, (words, other) in COMPARED.items():
-        if key.startswith(prefix) and other in metrics:
-            said.append(f"{words} {written(other, float(metrics[other]))[0]}")
-    own = metric.words_of(key, dict(metrics)).removeprefix(metric.words_of(key, {}))
-    if own:  # "; oracle 0.964"
-        word, _, number = own.removeprefix("; ").rpartition(" ")
-        said.append(f"{word} {written(key, float(number))[0]}")
+    compared = [pair for prefix, pair in COMPARED.items() if key.startswith(prefix)]
+    said = [
+        f"{words} {written(key, float(metrics[other]))[0]}"
+        for words, other in [*compared, metric.compared_with(key)]
+        if other in metrics
+    ]
     bits = metrics.get(f"{key}_bits")
     if bits is not None and math.isfinite(bits):
         least = f"{bits:.2f}" if bits >= LEAST_BITS else "under 0.01"

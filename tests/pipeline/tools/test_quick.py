@@ -23,6 +23,18 @@ def test_the_folder_gets_the_parameters_of_the_preset_and_is_made_again(tmp_path
     assert params.evaluate.quick
 
 
+def test_parameters_that_were_changed_in_the_folder_are_left_and_told(tmp_path, capsys):
+    folder = tmp_path / "quick"
+    quick.prepare_folder(folder)
+    path = folder / "params.yaml"
+    changed = path.read_text().replace('"steps": ', '"steps": 1')
+    path.write_text(changed)
+    assert capsys.readouterr().out == ""
+    quick.prepare_folder(folder)
+    assert path.read_text() == changed
+    assert f"note: {path} differs from the preset and is used" in capsys.readouterr().out
+
+
 def test_a_folder_of_the_users_is_left_alone(tmp_path):
     (tmp_path / "quick").mkdir()
     (tmp_path / "quick" / "params.yaml").write_text("mine: 1\n")
