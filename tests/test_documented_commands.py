@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import string
 import subprocess
 import textwrap
 import time
@@ -208,6 +209,21 @@ def test_the_function_that_holds_classes_out_changes_no_other_column(tmp_path):
     header, *written = table.read_text().splitlines()
     assert header == "file_name,label,pose,split"
     assert written == [f"{row},{'train' if n < 4 else 'unseen'}" for n, row in enumerate(rows)]
+
+
+def test_the_function_that_reads_fonts_from_names_writes_character_and_font(tmp_path):
+    for name in ("Sample001/img001-00042.png", "Sample020/img020-00007.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    (block,) = [b for b in blocks("docs/own_images.md", "python") if b.startswith("def font_table")]
+    names: dict = {"string": string}
+    exec(block, names)  # noqa: S102
+    names["font_table"](tmp_path)
+    assert (tmp_path / "labels.csv").read_text().splitlines() == [
+        "file_name,label,group",
+        "Sample001/img001-00042.png,0,00042",
+        "Sample020/img020-00007.png,J,00007",
+    ]
 
 
 def test_the_parameters_for_larger_pictures_are_valid(tmp_path):
