@@ -106,8 +106,7 @@ def swap_grid(
     axes.set(xlabel="identity of ...", ylabel="style of ...")
     for (row, column), name in misread.items():
         frame(axes, row, column)
-        room = int(cell / BOLD)
-        label = plain(name if len(name) <= room else f"{name[: room - 1]}…")
+        label = plain(cut_to_tell_apart(name, names[column], int(cell / BOLD)))
         axes.text(column + 0.05, row + 0.95, label, ha="left", va="bottom", **LABEL)
     return figure
 
@@ -156,6 +155,14 @@ def plot_cells(axes: Axes, tiles: np.ndarray, left: float = 0.0, top: float = 0.
     extent = (left, left + columns, top + rows, top)
     shades = picture[..., 0] if picture.shape[2] == 1 else picture
     axes.imshow(shades, "gray", vmin=0.0, vmax=1.0, extent=extent, aspect=_proportion(tiles))
+
+
+def cut_to_tell_apart(name: str, other: str, room: int) -> str:
+    """Cuts a name to at most ``room`` characters, at its start if its start is that of ``other``."""
+    if len(name) <= room:
+        return name
+    kept = room - 1
+    return f"…{name[-kept:]}" if name[:kept] == other[:kept] else f"{name[:kept]}…"
 
 
 def frame(axes: Axes, row: float, column: float) -> None:

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from tests.vaegan.figures.examples import assert_shown, cell, noise
-from vaegan.figures.images import EDGE, PAIR, reconstruction_grid, swap_grid
+from vaegan.figures.images import (
+    EDGE,
+    PAIR,
+    cut_to_tell_apart,
+    reconstruction_grid,
+    swap_grid,
+)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -135,3 +141,9 @@ def test_large_images_get_a_dot_per_pixel_and_small_ones_the_usual_number(
     _, width = mpimg.imread(buffer).shape[:2]
     assert 100 * 9 <= width <= finest * 9.5
     assert width >= 21 * min(size + 2, 118)
+
+
+def test_a_long_name_is_cut_where_it_still_differs_from_the_other():
+    assert cut_to_tell_apart("Sample017", "Sample007", 9) == "Sample017"
+    assert cut_to_tell_apart("Sample017", "Sample007", 6) == "…le017"
+    assert cut_to_tell_apart("ankle boot", "sandal", 6) == "ankle…"
