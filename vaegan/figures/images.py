@@ -158,7 +158,7 @@ def plot_cells(axes: Axes, tiles: np.ndarray, left: float = 0.0, top: float = 0.
 
 
 def cut_to_tell_apart(name: str, other: str, room: int) -> str:
-    """Cuts a name to at most ``room`` characters, at its start if its start is that of ``other``."""
+    """Cuts a name to ``room`` characters, at its start if it begins as ``other`` does."""
     if len(name) <= room:
         return name
     kept = room - 1
