@@ -85,7 +85,7 @@ def interval_of(key: str, metrics: Mapping[str, Any]) -> tuple[float, float] | N
 
 
 def _beside(key: str, metric: Metric, metrics: Mapping[str, Any], entropy: float) -> list[str]:
-    """Lists what to compare a metric with: chance, an oracle, real images, the bits that there are."""
+    """Lists what to compare a metric with: chance, an oracle, real images, possible bits."""
     compared = [pair for prefix, pair in COMPARED.items() if key.startswith(prefix)]
     said = [
         f"{words} {written(key, float(metrics[other]))[0]}"
