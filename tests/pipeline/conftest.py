@@ -67,14 +67,14 @@ def browser() -> Iterator[object]:
 
 
 @pytest.fixture(autouse=True)
-def same_store(monkeypatch):
+def same_store():
     """Connects MLflow, after a test, to the store it was connected to before.
 
     MLflow keeps the address in a variable of its module and in the environment.
     """
-    address = os.environ.get("MLFLOW_TRACKING_URI")
-    monkeypatch.setattr(uris, "_tracking_uri", uris._tracking_uri)
+    connected, address = uris._tracking_uri, os.environ.get("MLFLOW_TRACKING_URI")
     yield
+    uris._tracking_uri = connected
     if address is None:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     else:
