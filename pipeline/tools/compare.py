@@ -41,7 +41,7 @@ from vaegan.evaluation.metrics import (
 
 SEED, DATASET = "train.seed", "prepare.dataset"
 LEVEL = 0.95
-FEW = 3  # rows, up to which the table has a line per metric
+FEW = 4  # rows, up to which the table has a line per metric
 FINISHED = "FINISHED"
 UNKNOWN = "unknown"
 OTHER = " †"  # behind the name of a row that was measured by another protocol
@@ -317,7 +317,7 @@ def table_of_few(experiments: pd.DataFrame) -> str:
 def in_order(experiments: pd.DataFrame) -> pd.DataFrame:
     """Sorts rows: the default, presets, other changes; and columns: those of the table first."""
     rank = experiments["name"].map(lambda name: 2 if "=" in name else int(name != "default"))
-    rows = experiments.assign(rank=rank).sort_values(["rank", "name", "seed"])
+    rows = experiments.copy().assign(rank=rank).sort_values(["rank", "name", "seed"])
     first = ["name", "seed", "protocol", *(metric for metric in COLUMNS if metric in rows)]
     return rows[first + sorted(set(map(str, rows)) - {*first, "rank"})]
 
