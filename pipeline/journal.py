@@ -20,7 +20,7 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,8 +105,7 @@ class Journal:
         self.on_begin()
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / ".lock"):  # two processes never resume the same journal
-            for part in self.root.glob(".*.part"):  # of a process that was killed here
-                shutil.rmtree(part, ignore_errors=True)
+            _remove(self.root.glob(".*.part"))  # of a process that was killed here
             self.folder = self._unfinished(key) if key else None
             if self.folder is None:
                 self.folder = self.root / _new_name(self.stage)
@@ -116,6 +115,7 @@ class Journal:
                     write_array(part / CLASS_IMAGES, dataset.train.images[rows])
                     write_array(part / CLASS_LABELS, dataset.train.labels[rows])
             else:
+                _remove(self.folder.rglob(".*.part"))  # of the process that was stopped
                 reports = (e for e in read_events(self.folder) if e["event"] == "report")
                 self.last_step = max((event["step"] for event in reports), default=-1)
             patch = None
@@ -271,6 +271,15 @@ def _append(folder: Path, kind: str, event: Event) -> Event:
         file.flush()
         os.fsync(file.fileno())
     return event
+
+
+def _remove(parts: Iterable[Path]) -> None:
+    """Removes temporary files and folders that a process left."""
+    for part in list(parts):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
 
 
 def _new_name(stage: str) -> str:

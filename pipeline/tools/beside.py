@@ -24,15 +24,16 @@ BATCH = 1000  # images that are encoded at once
 
 
 def leakage_of(tags: dict[str, str]) -> float:
-    """Returns the leakage on means that a registered version was evaluated with.
+    """Returns the leakage, the first headline metric, that a registered version was given.
 
     Raises:
         ValueError: it was not evaluated.
     """
     from pipeline.tracking.champion import SCORES_TAG
+    from vaegan.evaluation.metrics import HEADLINES
 
     try:
-        return float(json.loads(tags[SCORES_TAG])["leakage/mean"])
+        return float(json.loads(tags[SCORES_TAG])[HEADLINES[0].key])
     except KeyError as error:
         raise ValueError(f"the version has no {error} yet: it was not evaluated") from None
 
@@ -60,6 +61,7 @@ def plot_both(version: str, name: str) -> list["Figure"]:
     from pipeline.stages.figure_inputs import FigureInputs, swap_sources
     from pipeline.stages.visualize import CPU, plot_swaps_of
     from pipeline.tools.own_images import open_version
+    from vaegan.evaluation.metrics import HEADLINES
     from vaegan.model.vae import DisentanglingVAE, weights_digest
 
     dataset, params = read_dataset(), load_params().visualize
@@ -80,7 +82,8 @@ def plot_both(version: str, name: str) -> list["Figure"]:
         for model, codes in (ours, (theirs, encoded))
     )
     identities, styles = swap_sources(left)
-    leakages = {"vaegan": float(read_json(METRICS)["leakage/mean"]), name: leakage_of(other.tags)}
+    measured = float(read_json(METRICS)[HEADLINES[0].key])
+    leakages = {"vaegan": measured, name: leakage_of(other.tags)}
     return [
         plot_swaps_of(
             inputs, identities, styles, f"{title}: a probe reads {leakage:.0%} of the classes in z"

@@ -80,6 +80,21 @@ def test_a_stopped_training_resumes_in_its_own_journal(workspace):
     assert begun().folder != first.folder
 
 
+def test_what_a_killed_process_was_writing_is_removed(workspace):
+    """Beside the journals, and in its own journal; the files that it had finished stay."""
+    stopped = begun()
+    stopped.report(5, {"loss": 0.5}, np.zeros((8, 8, 1), np.uint8))
+    stopped.end("KILLED")
+    finished = sorted(stopped.folder.rglob("*"))
+    for folder in (stopped.root, stopped.folder, stopped.folder / "files"):
+        (folder / ".new.new.part").mkdir(parents=True)
+        (folder / ".new.new.part/half.npy").touch()
+        (folder / ".new.lock.part").touch()
+    assert begun().folder == stopped.folder
+    assert not list(stopped.root.rglob("*.part*"))
+    assert set(finished) <= set(stopped.folder.rglob("*"))
+
+
 def test_a_journal_of_a_living_process_is_not_taken_over(workspace):
     assert begun().folder != begun().folder
 

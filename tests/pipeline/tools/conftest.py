@@ -69,6 +69,7 @@ def here(_store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", _store)
+    mlflow.set_tracking_uri(_store)
     colours = photograph(50, 31)
     deep = (np.arange(31 * 50, dtype=np.uint16) * 42).reshape(31, 50)
     clear = np.dstack([colours, np.tile(np.uint8([0, 255]), (31, 25))])
